@@ -1,0 +1,24 @@
+/**
+ * A processor's way to everything outside itself: physical memory that is not RAM, and I/O ports. RAM it reaches directly through its TLB.
+ */
+import type { PhysAddr } from "../base/units.ts";
+
+/** What lies at a physical page, for a TLB fill. */
+export const PAGE_KIND = { ram: 0, rom: 1, window: 2, open: 3 } as const;
+
+export interface CpuBus {
+  /**
+   * Looks up a physical 4 KiB page (address / 4096). Returns one of {@link PAGE_KIND}; for RAM and ROM `pageOffset` then holds the byte offset of that
+   * page in the shared memory buffer. A page that is not wholly one thing is a `window`: every access goes through read and write.
+   */
+  lookup(page: number): number;
+  readonly pageOffset: number;
+  /** 1, 2 or 4 bytes that do not cross a page, any alignment; unsigned result; all-ones where nothing answers. */
+  read(address: PhysAddr, width: number): number;
+  write(address: PhysAddr, width: number, value: number): void;
+  /** 1, 2 or 4 bytes at any port, any alignment. */
+  portRead(port: number, width: number): number;
+  portWrite(port: number, width: number, value: number): void;
+  /** Grows whenever the result of `lookup` may have changed (a BAR moved, A20 changed): cached translations are stale then. */
+  readonly generation: number;
+}

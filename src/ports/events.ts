@@ -1,0 +1,170 @@
+/**
+ * The catalogue of trace events: what a kind is called, whom it is about, what its numbers mean. Text logs, the Perfetto exporter and the report read
+ * this table; parts emit with `trace.emit(EVENT.x, subject, a, b, c, cause)`.
+ */
+
+/** How a number of an event is shown. */
+export type EventField = { readonly name: string; readonly as: "dec" | "hex" | "flag" | "deliveryMode" | "exitReason" };
+/** Whom the subject number names: a CPU by index, a line by the board's line number, an I/O APIC pin, a 8259 input, a part. */
+export type EventSubject = "cpu" | "line" | "pin" | "irq" | "device";
+export type EventInfo = {
+  readonly kind: number;
+  /** As typed after `--log`: the group, then the event. */
+  readonly group: "line" | "irq" | "exc" | "ipi" | "mmio" | "pio" | "cpu" | "msr" | "dma";
+  readonly name: string;
+  readonly subject: EventSubject;
+  readonly fields: readonly EventField[];
+};
+
+const dec = (name: string): EventField => ({ name, as: "dec" });
+const hex = (name: string): EventField => ({ name, as: "hex" });
+const flag = (name: string): EventField => ({ name, as: "flag" });
+const mode = (name: string): EventField => ({ name, as: "deliveryMode" });
+
+export const EVENT = {
+  /** A line (see {@link EventInfo.subject}) changed its level. */
+  lineLevel: 1,
+  /** An 8259 input became requested (its IRR bit was set). Subject: irq 0-15. */
+  picRequest: 2,
+  /** An acknowledge cycle of the 8259 pair gave a vector. */
+  picAck: 3,
+  /** An 8259 EOI command cleared an ISR bit. */
+  picEoi: 4,
+  /** An I/O APIC pin sent its message. */
+  ioapicSend: 5,
+  /** A device's message (MSI) was decoded at 0xFEExxxxx. */
+  msi: 6,
+  /** A local APIC accepted a message into its IRR. c: 1 when the bit was set already (coalesced). */
+  lapicAccept: 7,
+  /** A local APIC's EOI register was written. a: vector, or -1 when nothing was in service. */
+  lapicEoi: 8,
+  /** An EOI reached an I/O APIC pin. a: vector, b: 1 when the pin is sent again because the line is still high. */
+  ioapicEoi: 9,
+  /** A local interrupt source (LVT entry) fired. a: LVT index (0 CMCI, 1 timer, 2 thermal, 3 perf, 4 LINT0, 5 LINT1, 6 error). */
+  lvtFire: 10,
+  /** A CPU wrote its ICR. a: vector, b: delivery mode, c: destination. */
+  ipiSend: 11,
+  /** A local APIC recorded an error. a: ESR bits. */
+  lapicError: 12,
+  /** A CPU takes an external interrupt. a: vector, b: 1 when it came by ExtINT from the 8259, c: 1 when it is spurious. */
+  interrupt: 16,
+  /** A CPU takes an NMI. */
+  nmi: 17,
+  /** A CPU raises an exception. a: vector, b: error code, c: RIP. */
+  exception: 18,
+  /** INT n, INT3, INTO, INT1. a: vector. */
+  softwareInterrupt: 19,
+  /** IRET completed. */
+  iret: 20,
+  /** HLT or MWAIT: the CPU stops. */
+  halt: 21,
+  /** A halted CPU goes on. */
+  wake: 22,
+  init: 23,
+  sipi: 24,
+  smi: 25,
+  /** The CPU shut down after a triple fault. */
+  shutdown: 26,
+  /** Privilege or mode changed. a: CPL. */
+  cpl: 27,
+  mmioRead: 32,
+  mmioWrite: 33,
+  portRead: 34,
+  portWrite: 35,
+  msrRead: 36,
+  msrWrite: 37,
+} as const;
+
+/** All kinds, by number of declaration. */
+export const EVENTS: readonly EventInfo[] = [
+  { kind: EVENT.lineLevel, group: "line", name: "line", subject: "line", fields: [dec("level")] },
+  { kind: EVENT.picRequest, group: "irq", name: "pic-request", subject: "irq", fields: [] },
+  { kind: EVENT.picAck, group: "irq", name: "pic-ack", subject: "irq", fields: [hex("vector"), flag("spurious")] },
+  { kind: EVENT.picEoi, group: "irq", name: "pic-eoi", subject: "irq", fields: [] },
+  {
+    kind: EVENT.ioapicSend,
+    group: "irq",
+    name: "ioapic-send",
+    subject: "pin",
+    fields: [hex("vector"), mode("mode"), hex("destination")],
+  },
+  {
+    kind: EVENT.msi,
+    group: "irq",
+    name: "msi",
+    subject: "device",
+    fields: [hex("vector"), mode("mode"), hex("destination")],
+  },
+  {
+    kind: EVENT.lapicAccept,
+    group: "irq",
+    name: "lapic-accept",
+    subject: "cpu",
+    fields: [hex("vector"), flag("level"), flag("coalesced")],
+  },
+  { kind: EVENT.lapicEoi, group: "irq", name: "eoi", subject: "cpu", fields: [hex("vector")] },
+  { kind: EVENT.ioapicEoi, group: "irq", name: "ioapic-eoi", subject: "pin", fields: [hex("vector"), flag("again")] },
+  {
+    kind: EVENT.lvtFire,
+    group: "irq",
+    name: "lvt",
+    subject: "cpu",
+    fields: [dec("entry"), hex("vector"), mode("mode")],
+  },
+  {
+    kind: EVENT.ipiSend,
+    group: "ipi",
+    name: "ipi",
+    subject: "cpu",
+    fields: [hex("vector"), mode("mode"), hex("destination")],
+  },
+  { kind: EVENT.lapicError, group: "irq", name: "apic-error", subject: "cpu", fields: [hex("esr")] },
+  {
+    kind: EVENT.interrupt,
+    group: "irq",
+    name: "interrupt",
+    subject: "cpu",
+    fields: [hex("vector"), flag("extint"), flag("spurious")],
+  },
+  { kind: EVENT.nmi, group: "irq", name: "nmi", subject: "cpu", fields: [] },
+  {
+    kind: EVENT.exception,
+    group: "exc",
+    name: "exception",
+    subject: "cpu",
+    fields: [hex("vector"), hex("error"), hex("rip")],
+  },
+  { kind: EVENT.softwareInterrupt, group: "exc", name: "int", subject: "cpu", fields: [hex("vector")] },
+  { kind: EVENT.iret, group: "irq", name: "iret", subject: "cpu", fields: [dec("cpl")] },
+  { kind: EVENT.halt, group: "cpu", name: "halt", subject: "cpu", fields: [] },
+  { kind: EVENT.wake, group: "cpu", name: "wake", subject: "cpu", fields: [] },
+  { kind: EVENT.init, group: "ipi", name: "init", subject: "cpu", fields: [] },
+  { kind: EVENT.sipi, group: "ipi", name: "sipi", subject: "cpu", fields: [hex("vector")] },
+  { kind: EVENT.smi, group: "ipi", name: "smi", subject: "cpu", fields: [] },
+  { kind: EVENT.shutdown, group: "cpu", name: "shutdown", subject: "cpu", fields: [hex("rip")] },
+  { kind: EVENT.cpl, group: "cpu", name: "cpl", subject: "cpu", fields: [dec("cpl")] },
+  {
+    kind: EVENT.mmioRead,
+    group: "mmio",
+    name: "mmio-read",
+    subject: "cpu",
+    fields: [hex("address"), dec("size"), hex("value")],
+  },
+  {
+    kind: EVENT.mmioWrite,
+    group: "mmio",
+    name: "mmio-write",
+    subject: "cpu",
+    fields: [hex("address"), dec("size"), hex("value")],
+  },
+  { kind: EVENT.portRead, group: "pio", name: "in", subject: "cpu", fields: [hex("port"), dec("size"), hex("value")] },
+  {
+    kind: EVENT.portWrite,
+    group: "pio",
+    name: "out",
+    subject: "cpu",
+    fields: [hex("port"), dec("size"), hex("value")],
+  },
+  { kind: EVENT.msrRead, group: "msr", name: "rdmsr", subject: "cpu", fields: [hex("msr"), hex("low"), hex("high")] },
+  { kind: EVENT.msrWrite, group: "msr", name: "wrmsr", subject: "cpu", fields: [hex("msr"), hex("low"), hex("high")] },
+];
