@@ -264,7 +264,7 @@ static void paging(void) {
     show("read of an absent page went on after the handler had mapped it", value == 2026 && taken[PF] == 1);
 }
 
-int main(void) {
+void guest_main(void) {
     printf("Hello from a bare-metal guest: 64-bit mode, no firmware, no operating system.\n");
     start_cpus(2);
     printf("CPU 1 has been started by INIT-SIPI-SIPI; two CPUs are up.\n");

@@ -119,8 +119,7 @@ static void stop(void) {
     for (;;) __asm__ volatile("cli; hlt");
 }
 
-/* The last character has left the FIFO and the shift register. */
-static void drain_serial(void) {
+void drain_serial(void) {
     while ((inb(COM1 + LINE_STATUS) & 0x60) != 0x60) pause();
 }
 

@@ -8,6 +8,8 @@
 /* Set COM1 to 115200 baud, 8N1, FIFO on, no interrupts. */
 void serial_setup(void);
 void put_char(char c);
+/* Wait until the last character has left the FIFO and the shift register. */
+void drain_serial(void);
 /* %d %u %x %c %s %%, with l for a machine word and a width with an optional leading zero or minus: %08x %-10s. */
 void printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

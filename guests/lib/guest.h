@@ -1,5 +1,5 @@
 /*
- * The small runtime that every 64-bit guest is built on: what main() finds is long mode, the first GiB and the device
+ * The small runtime that every 64-bit guest is built on: what guest_main() finds is long mode, the first GiB and the device
  * ranges mapped one to one, all 256 vectors handled, every interrupt source masked, interrupts off.
  */
 #ifndef GUEST_H
@@ -11,7 +11,7 @@
 
 /* ---- the guest itself ------------------------------------------------------------------------------------------- */
 
-int main(void);
+void guest_main(void);
 
 /* ---- vectors (traps.c) ------------------------------------------------------------------------------------------ */
 
@@ -43,6 +43,9 @@ struct idt_gate {
 #define GATE_DPL3      0x60
 extern struct idt_gate idt[256];
 void set_gate(unsigned vector, uint8_t type, unsigned ist);
+/* A gate to code of the guest's own instead of the common stub, such as an __attribute__((interrupt)) function. */
+void set_gate_to(unsigned vector, const void *code, uint8_t type, unsigned ist);
+struct interrupt_frame;
 void load_idt(uint16_t limit);
 
 struct tss {

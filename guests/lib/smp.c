@@ -51,7 +51,7 @@ void cpu_main(unsigned index) {
         lapic_setup();
         on_vector(WAKE_VECTOR, wake);
         cpu_online[0] = true;
-        main();
+        guest_main();
         finish();
     }
     lapic_setup();

@@ -26,10 +26,14 @@ static struct guard {
 
 void on_vector(unsigned vector, handler *h) { handlers[vector] = h; }
 
-void set_gate(unsigned vector, uint8_t type, unsigned ist) {
-    uint64_t address = (uint64_t)vector_stubs + vector * 16;
+void set_gate_to(unsigned vector, const void *code, uint8_t type, unsigned ist) {
+    uint64_t address = (uint64_t)code;
     idt[vector] = (struct idt_gate){ (uint16_t)address, KERNEL_CODE, (uint8_t)ist, type, (uint16_t)(address >> 16),
                                      (uint32_t)(address >> 32), 0 };
+}
+
+void set_gate(unsigned vector, uint8_t type, unsigned ist) {
+    set_gate_to(vector, vector_stubs + vector * 16, type, ist);
 }
 
 void load_idt(uint16_t limit) {
