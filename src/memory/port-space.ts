@@ -1,0 +1,88 @@
+/**
+ * The 64 Ki I/O ports (Intel SDM vol. 1, chapter "Input/Output"). A port that nobody answers reads all-ones and swallows writes. Accesses that
+ * touch several parts are split at their borders; the width policy inside a part is access.ts.
+ */
+import { assert } from "../base/assert.ts";
+import { hex } from "../base/int.ts";
+import type { Window } from "../ports/window.ts";
+import { checkWindow, readWindow, writeWindow } from "./access.ts";
+
+export const PORTS = 0x10000;
+
+/** Where a part of a window lies. */
+class PortMapping {
+  readonly window: Window;
+  /** Window offset of port p is `p - shift`. */
+  readonly shift: number;
+  readonly first: number;
+  readonly end: number;
+  constructor(window: Window, first: number, count: number, offset: number) {
+    this.window = window;
+    this.first = first;
+    this.end = first + count;
+    this.shift = first - offset;
+  }
+}
+
+export type PortRange = {
+  /** First offset inside the window, 0 when absent. */
+  readonly offset?: number;
+  /** Number of ports, the rest of the window when absent. */
+  readonly count?: number;
+};
+
+export class PortSpace {
+  readonly #mappings: (PortMapping | null)[] = [null];
+  /** Index into #mappings by port, 0 for nobody. */
+  readonly #owner = new Uint16Array(PORTS);
+
+  /** Maps (a piece of) a window at port `first`. Ports that are taken are refused. */
+  map(window: Window, first: number, range: PortRange = {}): void {
+    checkWindow(window);
+    const offset = range.offset ?? 0;
+    const count = range.count ?? window.size - offset;
+    assert(count >= 1 && offset + count <= window.size, `${window.name}: ports ${offset}+${count} exceed the window`);
+    assert(first >= 0 && first + count <= PORTS, `${window.name}: port ${hex(first)} is out of range`);
+    for (let port = first; port < first + count; port++) {
+      const other = this.#mappings[this.#owner[port]!]!;
+      assert(other === null, `${window.name}: port ${hex(port)} belongs to ${other?.window.name}`);
+    }
+    this.#owner.fill(this.#mappings.length, first, first + count);
+    this.#mappings.push(new PortMapping(window, first, count, offset));
+  }
+
+  /** Removes every mapping of `window`. */
+  unmap(window: Window): void {
+    for (let port = 0; port < PORTS; port++) {
+      if (this.#mappings[this.#owner[port]!]?.window === window) this.#owner[port] = 0;
+    }
+  }
+
+  /** Unsigned value of 1, 2 or 4 bytes at any port; ports above 0xFFFF do not answer. */
+  read(port: number, width: number): number {
+    const mapping = this.#mappings[this.#owner[port]!] ?? null;
+    if (mapping !== null && port + width <= mapping.end) return readWindow(mapping.window, port - mapping.shift, width);
+    if (width === 1) return 0xff;
+    let value = 0;
+    for (let i = 0; i < width; i++) value += this.read(port + i, 1) * 2 ** (8 * i);
+    return value;
+  }
+
+  write(port: number, width: number, value: number): void {
+    const mapping = this.#mappings[this.#owner[port]!] ?? null;
+    if (mapping !== null && port + width <= mapping.end) {
+      writeWindow(mapping.window, port - mapping.shift, width, value);
+      return;
+    }
+    if (width === 1) return;
+    for (let i = 0; i < width; i++) this.write(port + i, 1, (value >>> (8 * i)) & 0xff);
+  }
+
+  /** `part.REGISTER` for logs, an empty string where nobody answers. */
+  describe(port: number): string {
+    const mapping = this.#mappings[this.#owner[port]!] ?? null;
+    if (mapping === null) return "";
+    const offset = port - mapping.shift;
+    return `${mapping.window.name}.${mapping.window.describe?.(offset) ?? hex(offset)}`;
+  }
+}
