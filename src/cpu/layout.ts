@@ -45,6 +45,8 @@ export const SEG_SELECTOR = 0x160;
 export const SEG_ATTR = 0x190;
 /** Limits in bytes, already scaled, unsigned 32 bits, 4 bytes each. */
 export const SEG_LIMIT = 0x1c0;
+/** Bases of ES, CS, SS, DS as loaded, 4 bytes each: in 64-bit mode SEG_BASE reads 0 for these four and the loaded bases wait here. */
+export const SEG_HIDDEN_BASE = 0x1e8;
 /** In SEG_ATTR: loaded with a null selector. */
 export const ATTR_UNUSABLE = 0x10000;
 
@@ -119,6 +121,9 @@ export const SMI_COUNT = 0x630;
 export const MONITOR_ADDRESS = 0x638;
 export const MONITOR_ARMED = 0x640;
 
+/** The four PAE page-directory-pointer entries that MOV CR3 loaded, 8 bytes each (Intel SDM vol. 3A, 4.4.1). */
+export const PDPTE = 0x660;
+
 /** Bits of the word at PENDING_OFFSET. */
 export const PENDING = { intr: 1, nmi: 2, init: 4, sipi: 8, smi: 16, debugTrap: 32 } as const;
 
@@ -168,16 +173,19 @@ export const SCRATCH = 0x980;
 /** Size of the register area. */
 export const STATE_SIZE = 0x1000;
 
-/** Data TLB: per bank DTLB_ENTRIES × 32 bytes: tag for reads (8), tag for writes (8), addend (4), flags (4), physical page (4), linear page low (4). */
+/** Data TLB: per bank DTLB_ENTRIES × 32 bytes: tag for reads (8), tag for writes (8), addend (4), then for the slow path flags (4), physical page (4), linear page low (4). */
 export const DTLB_ENTRIES = 512;
 export const DTLB_ENTRY = 32;
-export const DTLB = { tagRead: 0, tagWrite: 8, addend: 16, flags: 20, physical: 24 } as const;
+export const DTLB = { tagRead: 0, tagWrite: 8, addend: 16, flags: 20, physical: 24, page: 28 } as const;
 /** Code TLB: per bank ITLB_ENTRIES × 16 bytes: tag (8), address of the page's code table (4), unused (4). */
 export const ITLB_ENTRIES = 256;
 export const ITLB_ENTRY = 16;
-/** Banks: supervisor, supervisor with SMAP in force, user. */
-export const BANK = { supervisor: 0, supervisorSmap: 1, user: 2 } as const;
-export const BANKS = 3;
+/**
+ * Banks: supervisor, supervisor with SMAP in force, user. The data bank `strict` is never filled: with alignment checking on, every access takes the
+ * slow path.
+ */
+export const BANK = { supervisor: 0, supervisorSmap: 1, user: 2, strict: 3 } as const;
+export const BANKS = 4;
 /** A tag that no page address equals. */
 export const NO_TAG = 1;
 
