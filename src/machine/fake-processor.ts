@@ -1,0 +1,85 @@
+/**
+ * A processor for tests of the machine: its "program" is a function that is called once per instruction. No registers, no memory.
+ */
+import type { CauseId, Vector } from "../base/units.ts";
+import { ACTIVITY, type Activity, type Processor } from "../ports/processor.ts";
+
+export type FakeProgram = (cpu: FakeProcessor) => void;
+
+export class FakeProcessor implements Processor {
+  readonly name: string;
+  readonly index: number;
+  readonly state = { retired: 0, activity: ACTIVITY.running as number, intr: false, interrupts: 0, nmis: 0, sipi: 0 };
+  readonly #program: FakeProgram;
+  #stop = false;
+  progress = 0;
+
+  constructor(index: number, program: FakeProgram) {
+    this.index = index;
+    this.name = `cpu${index}`;
+    this.#program = program;
+  }
+
+  get activity(): Activity {
+    if (this.state.activity === ACTIVITY.halted && this.state.intr) return ACTIVITY.running;
+    return this.state.activity as Activity;
+  }
+
+  get retired(): number {
+    return this.state.retired;
+  }
+
+  reset(): void {
+    Object.assign(this.state, { retired: 0, activity: ACTIVITY.running, intr: false, interrupts: 0, nmis: 0, sipi: 0 });
+  }
+
+  run(budget: number): number {
+    this.#stop = false;
+    this.progress = 0;
+    while (this.progress < budget && this.activity === ACTIVITY.running && !this.#stop) {
+      if (this.state.intr) {
+        this.state.intr = false;
+        this.state.activity = ACTIVITY.running;
+        this.state.interrupts++;
+      }
+      this.#program(this);
+      this.state.retired++;
+      this.progress++;
+    }
+    return this.progress;
+  }
+
+  /** The present instruction is a HLT. */
+  halt(): void {
+    this.state.activity = ACTIVITY.halted;
+  }
+
+  shutdown(): void {
+    this.state.activity = ACTIVITY.shutdown;
+  }
+
+  stop(): void {
+    this.#stop = true;
+  }
+
+  intr(level: boolean): void {
+    this.state.intr = level;
+  }
+
+  nmi(_cause: CauseId): void {
+    this.state.nmis++;
+    if (this.state.activity === ACTIVITY.halted) this.state.activity = ACTIVITY.running;
+  }
+
+  smi(_cause: CauseId): void {}
+
+  init(_cause: CauseId): void {
+    this.state.activity = ACTIVITY.waitForSipi;
+  }
+
+  startup(vector: Vector, _cause: CauseId): void {
+    if (this.state.activity !== ACTIVITY.waitForSipi) return;
+    this.state.sipi = vector;
+    this.state.activity = ACTIVITY.running;
+  }
+}
