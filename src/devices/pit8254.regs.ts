@@ -1,5 +1,5 @@
 /**
- * Registers of the 8254 programmable interval timer. Intel 8254 datasheet (order number 231164), "Programming the 8254", figures 7, 10, 12 and 13.
+ * Registers of the 8254 programmable interval timer. Intel 8254 datasheet (order number 231164), "Programming the 8254".
  */
 import { layout } from "../base/layout.ts";
 
@@ -9,7 +9,7 @@ export const PIT_HZ = 1_193_182;
 /** Offsets in the port window (A1, A0 of the chip). */
 export const PIT = { counter0: 0, counter1: 1, counter2: 2, control: 3 } as const;
 
-/** Control word (figure 7). `select` 3 is the read-back command; `access` 0 the counter latch command. */
+/** Control word ("Control Word Format"). `select` 3 is the read-back command; `access` 0 the counter latch command. */
 export const PIT_CONTROL = layout("PIT control word", 8, {
   bcd: 0,
   mode: [3, 1],
@@ -17,7 +17,7 @@ export const PIT_CONTROL = layout("PIT control word", 8, {
   select: [7, 6],
 });
 
-/** Read-back command (figure 12); the two latch bits are active low. */
+/** "Read-Back Command": the two latch bits are active low. */
 export const PIT_READ_BACK = layout("PIT read-back command", 8, {
   counters: [3, 1],
   noStatus: 4,
@@ -25,7 +25,7 @@ export const PIT_READ_BACK = layout("PIT read-back command", 8, {
   command: [7, 6],
 });
 
-/** Status byte (figure 13). */
+/** "Status Byte". */
 export const PIT_STATUS = layout("PIT status", 8, {
   bcd: 0,
   mode: [3, 1],

@@ -57,7 +57,7 @@ const readStatus = (channel: number): number => {
 beforeEach(build);
 
 describe("8254 layouts", () => {
-  it("pins the words of the datasheet (figures 7, 12, 13)", () => {
+  it("pins the words of the datasheet (control word, read-back command, status byte)", () => {
     // Counter 0, both bytes, mode 3, binary is the word that every BIOS writes.
     expect([PIT_CONTROL.select, PIT_CONTROL.access, PIT_CONTROL.mode, PIT_CONTROL.bcd].map(f => f.of(0x36))).toEqual([
       0, 3, 3, 0,
@@ -221,7 +221,7 @@ describe("8254 mode 3 (square wave)", () => {
       [14, false],
     ]);
   });
-  it("reads the counts of the datasheet's figure for 4 (4 2 4 2) and 5 (4 2 0 4 2)", () => {
+  it("reads the counts that the datasheet describes for 4 (4 2 4 2) and 5 (4 2 0 4 2)", () => {
     const counts = (n: number): number[] => {
       build();
       program(0, 3, n);
@@ -279,7 +279,7 @@ describe("8254 read operations (datasheet: read operations)", () => {
     expect(inb(0) | (inb(0) << 8)).toBe(990);
     expect(inb(2)).toBe(0x30);
   });
-  it("shows null count from the write until the transfer (figure 14)", () => {
+  it("shows null count from the write until the transfer (null count operation)", () => {
     out(PIT.control, 0x34);
     expect(PIT_STATUS.nullCount.on(readStatus(0))).toBe(true);
     out(0, 10);

@@ -257,7 +257,7 @@ function writeControl(c: CounterState, value: number): void {
   const bits = PIT_CONTROL.mode.of(value);
   Object.assign(c, freshCounter(gate), { at, element });
   c.control = value & 0x3f;
-  // Modes 2 and 3 ignore the top mode bit (figure 7: X10, X11).
+  // Modes 2 and 3 ignore the top mode bit (control word format: X10, X11).
   c.mode = bits > 5 ? bits - 4 : bits;
   c.out = c.mode !== 0;
 }
