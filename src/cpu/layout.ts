@@ -167,6 +167,8 @@ export const STACK_MASK = 0x8f0;
 export const ARG0 = 0x900;
 export const ARG1 = 0x908;
 export const ARG2 = 0x910;
+/** Bytes that helpers' own memory accesses gather: 8. */
+export const SYSTEM_DATA = 0x920;
 /** 0x980-0x9ff: scratch for generated code. */
 export const SCRATCH = 0x980;
 

@@ -1,0 +1,305 @@
+/**
+ * One processor's translation lookaside buffers, in the bytes that generated code looks at (cpu/layout.ts): Intel SDM vol. 3A, section 4.10.
+ *
+ * An entry holds two tags. A tag that equals the page lets generated code touch RAM at once; NO_TAG sends it to the slow path, which finds the same
+ * entry's other fields, so that device registers and pages with decoded code need no second walk of the page tables.
+ *
+ * A flush clears the slots that were filled since the last one, from a log; global pages are not in the log. Not modelled: PCIDs (every write of CR3
+ * drops all pages that are not global, which the manual allows), paging-structure caches.
+ */
+import { PAGE } from "../../base/units.ts";
+import type { CpuContext } from "../context.ts";
+import * as L from "../layout.ts";
+import { FLAG } from "../state.ts";
+import { CR0, CR4 } from "./control-bits.ts";
+
+/** Bits of an entry's flags word. Bits 31:28 hold bits 35:32 of the linear page number. */
+export const ENTRY = {
+  read: 1,
+  /** Writing is permitted and the dirty bit is set already. */
+  write: 2,
+  /** The page lies in RAM: addend is valid. */
+  ram: 4,
+  /** The page lies in ROM: addend is valid for reads. */
+  rom: 8,
+  global: 16,
+  /** Cut out of a page of 2 MiB or more. */
+  large: 32,
+  /** A data breakpoint on writes (on reads and writes) lies in the page: never write (or read) it without looking. */
+  watchWrite: 64,
+  watchRead: 128,
+} as const;
+
+const DATA_WORDS = L.DTLB_ENTRY / 4;
+const CODE_WORDS = L.ITLB_ENTRY / 4;
+const DATA_BANK = L.DTLB_ENTRIES * L.DTLB_ENTRY;
+const CODE_BANK = L.ITLB_ENTRIES * L.ITLB_ENTRY;
+const FLAGS = L.DTLB.flags / 4;
+const PHYSICAL = L.DTLB.physical / 4;
+const ADDEND = L.DTLB.addend / 4;
+const LINEAR = L.DTLB.page / 4;
+const WRITE_TAG = L.DTLB.tagWrite / 4;
+const CODE_FLAGS = 3;
+const LOG_SIZE = 128;
+const TWO32 = 4294967296;
+
+/** Bits 35:32 of a (signed) page number, shifted to bits 31:28. */
+const highPart = (page: number): number => Math.floor(page / TWO32) << 28;
+
+export class Tlb {
+  /** Bank whose entries the present privilege uses in the slow path (never `strict`). */
+  bank: number = L.BANK.supervisor;
+  /** Bank for implicit supervisor accesses (descriptor tables, TSS): these ignore EFLAGS.AC (SDM vol. 3A, 4.6.1). */
+  systemBank: number = L.BANK.supervisor;
+  /** Alignment checking is in force (CR0.AM, EFLAGS.AC, CPL 3). */
+  strict = false;
+  /** Of the last translation for execution, for {@link fillCode}: ENTRY.global, ENTRY.large. */
+  codeFlags = 0;
+  readonly #ctx: CpuContext;
+  readonly #u32: Uint32Array;
+  readonly #i32: Int32Array;
+  /** Word index of bank 0. */
+  readonly #data: number;
+  readonly #code: number;
+  readonly #dataLog = new Int32Array(LOG_SIZE);
+  #dataCount = 0;
+  readonly #codeLog = new Int32Array(LOG_SIZE);
+  #codeCount = 0;
+  /** One bit per 1 GiB of linear space (modulo 32): pieces of large pages were filled there. */
+  #largeMap = 0;
+  #generation = -1;
+
+  constructor(ctx: CpuContext) {
+    this.#ctx = ctx;
+    this.#u32 = ctx.state.u32;
+    this.#i32 = ctx.state.i32;
+    this.#data = (ctx.state.base + L.DTLB_OFFSET) >>> 2;
+    this.#code = (ctx.state.base + L.ITLB_OFFSET) >>> 2;
+    this.flushAll();
+    this.selectBank();
+  }
+
+  /** Chooses the banks for the present CPL, EFLAGS.AC, CR0.AM and CR4.SMAP. To be called after any of these changed. */
+  selectBank(): void {
+    const s = this.#ctx.state;
+    const user = s.int(L.CPL) === 3;
+    const ac = (s.int(L.FLAG_OTHER) & FLAG.ac) !== 0;
+    const smap = (s.int(L.CR4) & CR4.smap) !== 0;
+    this.systemBank = smap ? L.BANK.supervisorSmap : L.BANK.supervisor;
+    this.bank = user ? L.BANK.user : ac ? L.BANK.supervisor : this.systemBank;
+    this.strict = user && ac && (s.int(L.CR0) & CR0.am) !== 0;
+    const data = this.strict ? L.BANK.strict : this.bank;
+    s.setLo(L.DTLB_BASE, s.base + L.DTLB_OFFSET + data * DATA_BANK);
+    s.setLo(L.ITLB_BASE, s.base + L.ITLB_OFFSET + (user ? L.BANK.user : L.BANK.supervisor) * CODE_BANK);
+  }
+
+  /** Bank of explicit accesses at privilege `cpl`, which need not be the present one. */
+  bankOf(cpl: number): number {
+    if (cpl === 3) return L.BANK.user;
+    return (this.#ctx.state.int(L.FLAG_OTHER) & FLAG.ac) !== 0 ? L.BANK.supervisor : this.systemBank;
+  }
+
+  /** Word index of the slot of a page (linear / 4096, signed) in a data bank. */
+  slot(bank: number, page: number): number {
+    const low = page | 0;
+    return this.#data + bank * (DATA_BANK / 4) + ((low ^ (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+  }
+
+  /** Word index of the entry that translates a page, −1 when there is none. */
+  find(bank: number, page: number): number {
+    const low = page | 0;
+    const e = this.#data + bank * (DATA_BANK / 4) + ((low ^ (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+    const i32 = this.#i32;
+    const flags = i32[e + FLAGS]!;
+    if (i32[e + LINEAR] !== low || (flags & ENTRY.read) === 0) return -1;
+    return ((flags ^ highPart(page)) & 0xf0000000) === 0 ? e : -1;
+  }
+
+  flags(entry: number): number {
+    return this.#i32[entry + FLAGS]!;
+  }
+  physicalPage(entry: number): number {
+    return this.#u32[entry + PHYSICAL]!;
+  }
+  /** Byte offset in the memory buffer of byte `linear` of an entry whose flags have ram or rom. */
+  host(entry: number, linear: number): number {
+    return (this.#i32[entry + ADDEND]! + (linear | 0)) >>> 0;
+  }
+
+  /**
+   * Byte offset in the memory buffer of `size` bytes at `linear` when they may be read (or written) there at once, else −1: the same question that
+   * generated code asks, for any bank.
+   */
+  direct(bank: number, linear: number, size: number, write: boolean): number {
+    const page = Math.floor(linear / PAGE);
+    const e = this.find(bank, page);
+    if (e < 0 || (linear & 0xfff) + size > PAGE) return -1;
+    const i32 = this.#i32;
+    const tag = write ? e + WRITE_TAG : e;
+    if (i32[tag] === L.NO_TAG) return -1;
+    return (i32[e + ADDEND]! + (linear | 0)) >>> 0;
+  }
+
+  /**
+   * Fills the slot of a page. `host` is the byte offset of the page in the memory buffer (ignored for devices), `flags` bits of {@link ENTRY}.
+   * Returns the entry's word index.
+   */
+  fill(bank: number, page: number, physicalPage: number, host: number, flags: number): number {
+    const e = this.slot(bank, page);
+    const i32 = this.#i32;
+    const before = i32[e + FLAGS]!;
+    const logged = (before & (ENTRY.read | ENTRY.global)) === ENTRY.read;
+    if (!logged && (flags & ENTRY.global) === 0) {
+      if (this.#dataCount < LOG_SIZE) this.#dataLog[this.#dataCount] = e;
+      this.#dataCount++;
+    }
+    if ((flags & ENTRY.large) !== 0) this.#largeMap |= 1 << ((page >> 18) & 31);
+    i32[e + FLAGS] = (flags & 0x0fffffff) | highPart(page);
+    i32[e + PHYSICAL] = physicalPage | 0;
+    i32[e + LINEAR] = page | 0;
+    i32[e + ADDEND] = (host - page * PAGE) | 0;
+    this.retag(e, page, host);
+    return e;
+  }
+
+  /** Sets both tags of an entry from its flags and from whether its page holds decoded code. */
+  retag(e: number, page: number, host: number): void {
+    const i32 = this.#i32;
+    const flags = i32[e + FLAGS]!;
+    const low = page << 12;
+    const high = Math.floor(page / 0x100000) | 0;
+    const readable = (flags & (ENTRY.ram | ENTRY.rom)) !== 0 && (flags & ENTRY.watchRead) === 0;
+    i32[e] = readable ? low : L.NO_TAG;
+    i32[e + 1] = readable ? high : 0;
+    const ram = this.#ctx.ram;
+    const writable =
+      (flags & (ENTRY.ram | ENTRY.write | ENTRY.watchWrite)) === (ENTRY.ram | ENTRY.write) &&
+      ram.codePages[(host - ram.base) >>> 12] === 0;
+    i32[e + WRITE_TAG] = writable ? low : L.NO_TAG;
+    i32[e + WRITE_TAG + 1] = writable ? high : 0;
+  }
+
+  /** Puts a page's table of decoded code into the code TLB of the present privilege. `linear` any address in the page. */
+  fillCode(linear: number, tableAddress: number): void {
+    const s = this.#ctx.state;
+    const page = Math.floor(linear / PAGE);
+    const e = (s.int(L.ITLB_BASE) >>> 2) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS;
+    const i32 = this.#i32;
+    const logged = i32[e] !== L.NO_TAG && (i32[e + CODE_FLAGS]! & ENTRY.global) === 0;
+    if (!logged && (this.codeFlags & ENTRY.global) === 0) {
+      if (this.#codeCount < LOG_SIZE) this.#codeLog[this.#codeCount] = e;
+      this.#codeCount++;
+    }
+    if ((this.codeFlags & ENTRY.large) !== 0) this.#largeMap |= 1 << ((page >> 18) & 31);
+    i32[e] = page << 12;
+    i32[e + 1] = Math.floor(page / 0x100000) | 0;
+    i32[e + 2] = tableAddress;
+    i32[e + CODE_FLAGS] = this.codeFlags;
+  }
+
+  /** Drops the code TLB entries that lead to a table that is about to go away. */
+  forgetCode(tableAddress: number): void {
+    const i32 = this.#i32;
+    const end = this.#code + (L.BANKS * CODE_BANK) / 4;
+    for (let e = this.#code; e < end; e += CODE_WORDS) if (i32[e + 2] === (tableAddress | 0)) this.#clearCode(e);
+  }
+
+  /** RAM page `ramPage` has decoded code from now on: writes to it must take the slow path. */
+  purgeWritable(ramPage: number): void {
+    const i32 = this.#i32;
+    const host = (this.#ctx.ram.base + ramPage * PAGE) | 0;
+    const end = this.#data + (L.BANKS * DATA_BANK) / 4;
+    for (let e = this.#data; e < end; e += DATA_WORDS) {
+      if (i32[e + WRITE_TAG] === L.NO_TAG || ((i32[e + WRITE_TAG]! + i32[e + ADDEND]!) | 0) !== host) continue;
+      i32[e + WRITE_TAG] = L.NO_TAG;
+      i32[e + WRITE_TAG + 1] = 0;
+    }
+  }
+
+  /** Drops everything, global pages too (CR0.PG, CR4.PGE and the like changed). */
+  flushAll(): void {
+    const dataEnd = this.#data + (L.BANKS * DATA_BANK) / 4;
+    for (let e = this.#data; e < dataEnd; e += DATA_WORDS) this.#clear(e);
+    const codeEnd = this.#code + (L.BANKS * CODE_BANK) / 4;
+    for (let e = this.#code; e < codeEnd; e += CODE_WORDS) this.#clearCode(e);
+    this.#dataCount = 0;
+    this.#codeCount = 0;
+    this.#largeMap = 0;
+  }
+
+  /** Drops all pages that are not global (a write of CR3). */
+  flushNonGlobal(): void {
+    const i32 = this.#i32;
+    if (this.#dataCount > LOG_SIZE) {
+      const end = this.#data + (L.BANKS * DATA_BANK) / 4;
+      for (let e = this.#data; e < end; e += DATA_WORDS) if ((i32[e + FLAGS]! & ENTRY.global) === 0) this.#clear(e);
+    } else {
+      for (let i = 0; i < this.#dataCount; i++) {
+        const e = this.#dataLog[i]!;
+        if ((i32[e + FLAGS]! & ENTRY.global) === 0) this.#clear(e);
+      }
+    }
+    this.#dataCount = 0;
+    if (this.#codeCount > LOG_SIZE) {
+      const end = this.#code + (L.BANKS * CODE_BANK) / 4;
+      for (let e = this.#code; e < end; e += CODE_WORDS)
+        if ((i32[e + CODE_FLAGS]! & ENTRY.global) === 0) this.#clearCode(e);
+    } else {
+      for (let i = 0; i < this.#codeCount; i++) {
+        const e = this.#codeLog[i]!;
+        if ((i32[e + CODE_FLAGS]! & ENTRY.global) === 0) this.#clearCode(e);
+      }
+    }
+    this.#codeCount = 0;
+  }
+
+  /** INVLPG: drops the page of `linear`, global or not; of a large page, all pieces (SDM vol. 3A, 4.10.4.1). */
+  flushPage(linear: number): void {
+    const page = Math.floor(linear / PAGE);
+    const i32 = this.#i32;
+    for (let bank = 0; bank < L.BANK.strict; bank++) {
+      const e = this.slot(bank, page);
+      if (i32[e + LINEAR] === (page | 0)) this.#clear(e);
+      this.#clearCode(this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS);
+    }
+    if (((this.#largeMap >>> ((page >> 18) & 31)) & 1) !== 0) this.#flushLarge();
+  }
+
+  /** Drops every piece of a large page: more than asked for, which is always allowed. */
+  #flushLarge(): void {
+    const i32 = this.#i32;
+    const dataEnd = this.#data + (L.BANKS * DATA_BANK) / 4;
+    for (let e = this.#data; e < dataEnd; e += DATA_WORDS) if ((i32[e + FLAGS]! & ENTRY.large) !== 0) this.#clear(e);
+    const codeEnd = this.#code + (L.BANKS * CODE_BANK) / 4;
+    for (let e = this.#code; e < codeEnd; e += CODE_WORDS)
+      if ((i32[e + CODE_FLAGS]! & ENTRY.large) !== 0) this.#clearCode(e);
+    this.#largeMap = 0;
+  }
+
+  /** Drops everything when the map of physical memory changed since the last look (a BAR or A20 moved). True when it did. */
+  checkGeneration(): boolean {
+    const generation = this.#ctx.bus.generation;
+    if (generation === this.#generation) return false;
+    this.#generation = generation;
+    this.flushAll();
+    return true;
+  }
+
+  #clear(e: number): void {
+    const i32 = this.#i32;
+    i32[e] = L.NO_TAG;
+    i32[e + 1] = 0;
+    i32[e + WRITE_TAG] = L.NO_TAG;
+    i32[e + WRITE_TAG + 1] = 0;
+    i32[e + FLAGS] = 0;
+    i32[e + LINEAR] = -1;
+  }
+
+  #clearCode(e: number): void {
+    const i32 = this.#i32;
+    i32[e] = L.NO_TAG;
+    i32[e + 1] = 0;
+    i32[e + 2] = 0;
+    i32[e + CODE_FLAGS] = 0;
+  }
+}
