@@ -68,3 +68,8 @@ bool have_test_device(void) {
     outl(0xE0, 0x5A5A1234);
     return inl(0xE0) == 0x5A5A1234;
 }
+
+bool on_qemu_tcg(void) {
+    struct cpuid leaf = cpuid(0x40000000, 0);
+    return cpuid(1, 0).ecx >> 31 && leaf.ebx == 0x54474354 && leaf.ecx == 0x43544743; /* "TCGTCGTCGTCG" */
+}

@@ -197,5 +197,7 @@ void ioapic_mask_all(void);
 
 static inline void test_line(unsigned irq, bool high) { outb(0x2000 + irq, high); }
 bool have_test_device(void);
+/* For the few instructions that stop QEMU's translator altogether: CPUID's hypervisor leaf names it. */
+bool on_qemu_tcg(void);
 
 #endif
