@@ -154,6 +154,8 @@ export const RECORD = 0x814;
 export const SHADOW_COUNT = 0x818;
 /** 0: 16-bit code, 1: 32-bit code, 2: 64-bit code. */
 export const CODE_MODE = 0x81c;
+/** Why vector instructions must not run now: bit 0 SSE, bit 1 MMX (CR0.EM, CR0.TS, CR4.OSFXSR). Derived from the control registers. */
+export const FP_TRAP = 0x828;
 /** Operand of a slow memory access: the address (64 bits: an offset in the segment; in 64-bit mode the linear address). */
 export const SLOW_ADDRESS = 0x820;
 /** Data of a slow access: up to 64 bytes. */
