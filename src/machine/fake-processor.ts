@@ -2,11 +2,14 @@
  * A processor for tests of the machine: its "program" is a function that is called once per instruction. No registers, no memory.
  */
 import type { CauseId, Vector } from "../base/units.ts";
-import { ACTIVITY, type Activity, type Processor } from "../ports/processor.ts";
+import type { EntryState } from "../firmware/boot-plan.ts";
+import { ACTIVITY, type Activity } from "../ports/processor.ts";
+import type { BoardProcessor } from "./processor.ts";
 
 export type FakeProgram = (cpu: FakeProcessor) => void;
 
-export class FakeProcessor implements Processor {
+export class FakeProcessor implements BoardProcessor {
+  readonly tsc = { nsUntil: () => 0 };
   readonly name: string;
   readonly index: number;
   readonly state = { retired: 0, activity: ACTIVITY.running as number, intr: false, interrupts: 0, nmis: 0, sipi: 0 };
@@ -14,8 +17,12 @@ export class FakeProcessor implements Processor {
   #stop = false;
   progress = 0;
 
-  constructor(index: number, program: FakeProgram) {
+  readonly #waitsForSipi: boolean;
+
+  /** @param waitsForSipi true for an application processor of a whole board */
+  constructor(index: number, program: FakeProgram, waitsForSipi = false) {
     this.index = index;
+    this.#waitsForSipi = waitsForSipi;
     this.name = `cpu${index}`;
     this.#program = program;
   }
@@ -30,7 +37,18 @@ export class FakeProcessor implements Processor {
   }
 
   reset(): void {
-    Object.assign(this.state, { retired: 0, activity: ACTIVITY.running, intr: false, interrupts: 0, nmis: 0, sipi: 0 });
+    const activity = this.#waitsForSipi ? ACTIVITY.waitForSipi : ACTIVITY.running;
+    Object.assign(this.state, { activity, intr: false, interrupts: 0, nmis: 0, sipi: 0 });
+  }
+
+  start(_entry: EntryState): void {}
+
+  shutdownReason(): string {
+    return `CPU ${this.index}: triple fault`;
+  }
+
+  notes(): readonly string[] {
+    return [];
   }
 
   run(budget: number): number {

@@ -16,7 +16,7 @@ function make(programs: FakeProgram[], options: SchedulerOptions = {}) {
   const scheduler = new Scheduler(cpus, clock, queue, options);
   const wires = cpus.map((cpu, index) => {
     const wire = new CpuWires(index);
-    wire.connect(cpu, scheduler);
+    wire.connect(cpu, { nsUntil: () => 0 }, scheduler);
     return wire;
   });
   scheduler.reset();

@@ -1,0 +1,409 @@
+/**
+ * The board: makes every part and connects them. Nobody else knows more than one part; nothing here decides anything at run time but what a wire would.
+ */
+import { HostError } from "../base/assert.ts";
+import { MIB, type Ns } from "../base/units.ts";
+import { AcpiPm } from "../devices/acpi-pm.ts";
+import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
+import { FwCfg } from "../devices/fw-cfg.ts";
+import { Hpet } from "../devices/hpet.ts";
+import { PcTestdev, TESTDEV_LINES } from "../devices/pc-testdev.ts";
+import { Pit8254 } from "../devices/pit8254.ts";
+import { Rtc } from "../devices/rtc.ts";
+import { SystemControl } from "../devices/system-control.ts";
+import { Uart16550 } from "../devices/uart16550.ts";
+import type { BootFile, BootPlan, MemoryFacts } from "../firmware/boot-plan.ts";
+import { e820 } from "../firmware/e820.ts";
+import { loadImage } from "../firmware/load-image.ts";
+import { ApicFabric } from "../intc/apic-fabric.ts";
+import { IoApic } from "../intc/ioapic.ts";
+import { LocalApic } from "../intc/lapic.ts";
+import { MsiDecode } from "../intc/msi-decode.ts";
+import { NmiGate } from "../intc/nmi-gate.ts";
+import { PicPair } from "../intc/pic-pair.ts";
+import { AddressSpace } from "../memory/address-space.ts";
+import { BusMaster } from "../memory/bus-master.ts";
+import { CpuBusPort } from "../memory/cpu-bus.ts";
+import { PortSpace } from "../memory/port-space.ts";
+import { Ram } from "../memory/ram.ts";
+import { Line, type LinePin } from "../ports/line.ts";
+import type { Part, ResetKind } from "../ports/part.ts";
+import { firstChoice } from "../sim/choice.ts";
+import { Clock } from "../sim/clock.ts";
+import { EventQueue } from "../sim/event-queue.ts";
+import { Trace } from "../sim/trace.ts";
+import { A20Gate } from "./a20-gate.ts";
+import { CpuWires } from "./cpu-wires.ts";
+import { type Exit, STATUS } from "./exit.ts";
+import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
+import { type BoardProcessor, createProcessor, engineArea, type ProcessorOptions } from "./processor.ts";
+import { cmosMemory, enterVirtualWire, initialisePics, resetParts } from "./reset.ts";
+import { Scheduler, STOP } from "./scheduler.ts";
+import { SeededChoice } from "./seeded-choice.ts";
+import { SerialFeed } from "./serial-feed.ts";
+import { hashMachine, loadMachine, type Snapshot, type Stateful, saveMachine } from "./snapshot.ts";
+
+export const MAX_CPUS = 64;
+
+export type PcOptions = {
+  /** 1 … 64. */
+  readonly cpus: number;
+  /** Bytes of RAM. */
+  readonly memory: number;
+  readonly image: BootFile;
+  readonly modules?: readonly BootFile[];
+  readonly vendor?: string;
+  /** `+name` and `-name`. */
+  readonly features?: readonly string[];
+  /** Draws the free choices (slice lengths); without it the first alternative is taken everywhere. */
+  readonly seed?: number;
+  /** Instructions per slice. */
+  readonly slice?: number;
+  readonly testDevices?: boolean;
+  /** A byte left the serial port. */
+  readonly onSerial?: (byte: number) => void;
+  /** A byte was written to the debug console, port 0xE9. */
+  readonly onDebug?: (byte: number) => void;
+  /** For tests of the board alone. */
+  readonly makeProcessor?: (options: ProcessorOptions) => BoardProcessor;
+};
+
+export class Pc implements Stateful {
+  readonly clock = new Clock();
+  readonly queue = new EventQueue(this.clock);
+  readonly trace = new Trace(this.clock);
+  readonly ram: Ram;
+  readonly space: AddressSpace;
+  readonly ports = new PortSpace();
+  readonly parts: Part[] = [];
+  /** By line number; the cascade's place is empty. */
+  readonly lines: Line[];
+  readonly cpus: BoardProcessor[] = [];
+  readonly lapics: LocalApic[] = [];
+  readonly pic: PicPair;
+  readonly ioapic: IoApic;
+  readonly uart: Uart16550;
+  readonly scheduler: Scheduler;
+  readonly serialFeed: SerialFeed;
+  /** What was loaded and how it starts. */
+  readonly plan: BootPlan;
+  readonly #options: PcOptions;
+  readonly #memory: WebAssembly.Memory;
+  readonly #facts: MemoryFacts;
+  readonly #fabric = new ApicFabric();
+  readonly #msi: MsiDecode;
+  readonly #a20: A20Gate;
+  readonly #nmiGate = new NmiGate();
+  readonly #nmiLine: Line;
+  readonly #irqs: ReadonlyMap<number, Line>;
+  #exit: Exit | null = null;
+  #resetDue = false;
+
+  /** Throws {@link HostError}: 64 for impossible options, 66 for an image that cannot be loaded. */
+  constructor(options: PcOptions) {
+    this.#options = options;
+    const { cpus, memory } = options;
+    if (!(cpus >= 1 && cpus <= MAX_CPUS))
+      throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
+    const { low, high } = splitRam(memory);
+    this.#facts = { lowBytes: low, highBytes: high };
+    this.plan = loadImage(options.image, options.modules ?? [], this.#facts);
+
+    const engine = engineArea(cpus, memory);
+    this.#memory = allocate(engine.bytes + memory);
+    const { buffer } = this.#memory;
+    const codePages = engine.codePages < 0 ? undefined : new Uint8Array(buffer, engine.codePages, memory / 4096);
+    this.ram = new Ram(buffer, engine.bytes, memory, codePages);
+    this.space = new AddressSpace(this.ram);
+    this.#mapRam(low, high);
+
+    const lines = IRQ_LINES.map(({ name, irq }) => new Line(name, irq, this.trace));
+    this.#irqs = new Map(lines.map(line => [line.index, line]));
+    this.#nmiLine = new Line("NMI", IRQ_LINES.length + 1, this.trace);
+    this.lines = [...lines, this.#nmiLine];
+    this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
+    this.#msi = new MsiDecode(this.#fabric, this.trace);
+    this.pic = this.#add(new PicPair(this.trace));
+    this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace }));
+    this.#add(this.#fabric);
+    this.#add(this.#nmiGate);
+    const wires = this.#makeProcessors(engine.bytes);
+    this.#connectControllers();
+
+    this.uart = this.#makeSerial();
+    this.serialFeed = this.#add(new SerialFeed(this.queue, byte => this.uart.receive(byte)));
+    this.#makeTimers();
+    this.#makePowerAndDebug();
+    this.#makeFwCfg();
+    if (options.testDevices === true) this.#makeTestDevices();
+
+    const choice = options.seed === undefined ? firstChoice : this.#add(new SeededChoice(options.seed));
+    const slice = options.slice === undefined ? {} : { slice: options.slice };
+    this.scheduler = new Scheduler(this.cpus, this.clock, this.queue, { choice, ...slice });
+    wires.forEach((wire, i) => {
+      wire.connect(this.cpus[i]!, this.cpus[i]!.tsc, this.scheduler);
+    });
+    this.#reset("power");
+  }
+
+  #add<T extends Part>(part: T): T {
+    this.parts.push(part);
+    return part;
+  }
+
+  /** A new driver on an interrupt line. */
+  #pin(irq: number): LinePin {
+    return this.#irqs.get(irq)!.pin();
+  }
+
+  #mapRam(low: number, high: number): void {
+    const behind = VIDEO_HOLE.base + VIDEO_HOLE.size;
+    this.space.mapRam("RAM below 640K", 0, VIDEO_HOLE.base, 0);
+    this.space.mapRam("RAM", behind, low - behind, behind);
+    if (high > 0) this.space.mapRam("RAM above 4G", HIGH_RAM_BASE, high, low);
+  }
+
+  // --- processors and interrupt controllers -------------------------------------------------------------------------------------------------------
+
+  #makeProcessors(engineBytes: number): CpuWires[] {
+    const { cpus, vendor = "GenuineIntel", features = [], makeProcessor = createProcessor } = this.#options;
+    const { clock, queue, trace, ram } = this;
+    return Array.from({ length: cpus }, (_, index) => {
+      const wires = new CpuWires(index);
+      const bsp = index === 0;
+      const extInt = this.pic;
+      const bus = this.#fabric;
+      const apic = new LocalApic({ index, apicId: index, bsp, queue, trace, signals: wires, tsc: wires, bus, extInt });
+      this.lapics.push(this.#add(apic));
+      this.#fabric.attach(apic);
+      const cpu = makeProcessor({
+        index,
+        cpus,
+        bsp,
+        memory: this.#memory,
+        engineBytes,
+        ram,
+        bus: new CpuBusPort(index, this.space, this.ports, trace),
+        apic,
+        clock,
+        trace,
+        vendor,
+        features,
+      });
+      this.cpus.push(this.#add(cpu));
+      return wires;
+    });
+  }
+
+  #connectControllers(): void {
+    for (const { irq, pic, ioapic } of IRQ_LINES) {
+      const line = this.#irqs.get(irq)!;
+      if (pic >= 0) line.connect(this.pic, pic);
+      line.connect(this.ioapic, ioapic);
+    }
+    this.pic.connectIntr(this.ioapic, EXTINT_PIN);
+    this.#nmiLine.connect(this.#nmiGate, 0);
+    for (const lapic of this.lapics) {
+      this.pic.connectIntr(lapic, 0);
+      this.#nmiGate.connect(lapic, 1);
+    }
+    this.#fabric.attachEoiListener(this.ioapic);
+    this.space.mapWindow(this.ioapic, IOAPIC_BASE);
+    this.ports.map(this.pic.masterWindow, PORT.picMaster);
+    this.ports.map(this.pic.slaveWindow, PORT.picSlave);
+    this.ports.map(this.pic.elcrWindow, PORT.elcr);
+  }
+
+  // --- devices ------------------------------------------------------------------------------------------------------------------------------------
+
+  #makeSerial(): Uart16550 {
+    const { onSerial } = this.#options;
+    const uart = this.#add(
+      new Uart16550({
+        name: "com1",
+        queue: this.queue,
+        irq: this.#pin(IRQ.serial1),
+        // A console at the speed of the wire would cost a guest that polls 87 000 instructions per character.
+        instantTransmit: true,
+        ...(onSerial === undefined ? {} : { onTransmit: onSerial }),
+      }),
+    );
+    this.ports.map(uart.window, PORT.com1);
+    return uart;
+  }
+
+  #makeTimers(): void {
+    const { queue } = this;
+    const pit = this.#add(new Pit8254({ queue, irq: this.#pin(IRQ.timer) }));
+    this.ports.map(pit.window, PORT.pit);
+    const rtc = this.#add(
+      new Rtc({
+        queue,
+        irq: this.#pin(IRQ.rtc),
+        cmos: cmosMemory(this.#facts),
+        nmiMask: masked => this.#nmiGate.setMasked(masked),
+      }),
+    );
+    this.ports.map(rtc.window, PORT.rtc);
+    const byInput = new Map(IRQ_LINES.map(({ irq, ioapic }) => [ioapic, irq]));
+    const hpet = this.#add(
+      new Hpet({
+        queue,
+        pin: input => (byInput.has(input) ? this.#pin(byInput.get(input)!) : null),
+        legacyIrq0: this.#pin(IRQ.timer),
+        legacyIrq8: this.#pin(IRQ.rtc),
+        legacyReplacement: on => {
+          pit.setIrqConnected(!on);
+          rtc.setIrqConnected(!on);
+        },
+        msi: this.#msi,
+      }),
+    );
+    this.space.mapWindow(hpet.window, HPET_BASE);
+    const control = this.#add(
+      new SystemControl({
+        queue,
+        nmi: this.#nmiLine.pin(),
+        timer2Gate: level => pit.setGate(2, level),
+        timer2Out: () => pit.out(2),
+        a20: open => this.#a20.setFast(open),
+        resetRequest: () => this.requestReset(),
+      }),
+    );
+    this.ports.map(control.port61, PORT.systemControl);
+    this.ports.map(control.port92, PORT.fastA20);
+    this.ports.map(control.portCf9, PORT.resetControl);
+  }
+
+  #makePowerAndDebug(): void {
+    const { queue } = this;
+    const powerOff = (): void =>
+      this.requestExit({ kind: "power-off", status: 0, detail: "the guest powered the machine off" });
+    const pm = this.#add(new AcpiPm({ queue, sci: this.#pin(IRQ.acpi), powerOff }));
+    this.ports.map(pm.window, PORT.acpi);
+    this.ports.map(pm.smiPort, PORT.smiCommand);
+    this.ports.map(this.#add(new PostCodePort()), PORT.postCode);
+    const { onDebug = () => {} } = this.#options;
+    const exit = this.#add(
+      new ExitPort(status => {
+        const detail = `the guest ended the run through port 0xF4 with status ${status}`;
+        this.requestExit({ kind: "guest-exit", status, detail });
+      }),
+    );
+    this.ports.map(this.#add(new DebugConsolePort(onDebug)), PORT.debugConsole);
+    this.ports.map(exit, PORT.exit);
+  }
+
+  #makeFwCfg(): void {
+    const { cpus, memory } = this.#options;
+    const initiator = new BusMaster(0, this.space, this.#msi);
+    const fwCfg = this.#add(new FwCfg({ cpus, memory, e820: e820(this.#facts), initiator }));
+    this.ports.map(fwCfg.window, PORT.fwCfg);
+    this.ports.map(fwCfg.dmaWindow, PORT.fwCfgDma);
+  }
+
+  #makeTestDevices(): void {
+    const pins = Array.from({ length: TESTDEV_LINES }, (_, irq) => (this.#irqs.has(irq) ? this.#pin(irq) : null));
+    const device = this.#add(new PcTestdev(pins));
+    this.ports.map(device.irqPorts, PORT.testIrq);
+    this.ports.map(device.wordPorts, PORT.testWord);
+    this.ports.map(device.flushPort, PORT.testFlush);
+    // The debug console has the second of these four ports.
+    this.ports.map(device.bytePorts, PORT.testBytes, { count: 1 });
+    this.ports.map(device.bytePorts, PORT.testBytes + 2, { offset: 2 });
+    this.space.mapWindow(device.memory, TESTDEV_BASE);
+  }
+
+  // --- life ---------------------------------------------------------------------------------------------------------------------------------------
+
+  /** Resets every part, leaves the board as firmware would, loads the image (again) and starts the bootstrap processor. */
+  #reset(kind: ResetKind): void {
+    this.#resetDue = false;
+    resetParts(this.parts, kind);
+    enterVirtualWire(this.lapics[0]!);
+    initialisePics(this.pic.masterWindow, this.pic.slaveWindow);
+    for (const { address, bytes, size } of this.plan.pieces) {
+      // A machine that was just switched on has zeros everywhere; writing them again would only make the host give memory.
+      const zeros = kind === "power" ? 0 : size - bytes.length;
+      if (zeros > 0) this.space.writeBlock(address + bytes.length, new Uint8Array(zeros), 0, zeros);
+      this.space.writeBlock(address, bytes, 0, bytes.length);
+    }
+    this.cpus[0]!.start(this.plan.entry);
+    this.scheduler.reset();
+  }
+
+  /** Platform reset at the end of the present instruction. */
+  requestReset(): void {
+    this.#resetDue = true;
+    this.scheduler.requestStop();
+  }
+
+  /** The machine stops at the end of the present instruction. The first reason counts. */
+  requestExit(exit: Exit): void {
+    this.#exit ??= exit;
+    this.scheduler.requestStop();
+  }
+
+  /**
+   * Runs until `untilRetired` instructions were retired since power on or virtual time reaches `untilNs`. Returns null then (or somewhat earlier, to let
+   * the host breathe: see {@link Scheduler.run}), and the reason when the machine stopped for good or has nothing left that could happen.
+   */
+  run(untilRetired: number, untilNs: Ns = Number.POSITIVE_INFINITY): Exit | null {
+    for (;;) {
+      if (this.#exit !== null) return this.#exit;
+      switch (this.scheduler.run(untilRetired, untilNs)) {
+        case STOP.bound:
+          return null;
+        case STOP.idle:
+          return {
+            kind: "idle",
+            status: STATUS.limit,
+            detail: "all CPUs are halted and nothing is left that could wake one",
+          };
+        case STOP.shutdown: {
+          const cpu = this.cpus[this.scheduler.state.current]!;
+          this.#exit = { kind: "triple-fault", status: STATUS.tripleFault, detail: cpu.shutdownReason() };
+          break;
+        }
+        default:
+          if (this.#exit === null && this.#resetDue) this.#reset("system");
+      }
+    }
+  }
+
+  get retired(): number {
+    return this.scheduler.state.retired;
+  }
+
+  /** Characters typed by the user, at the present instant. */
+  typeSerial(bytes: Iterable<number>): void {
+    this.serialFeed.push(bytes);
+  }
+
+  get order(): Stateful["order"] {
+    return this.scheduler.state;
+  }
+
+  save(): Snapshot {
+    return saveMachine(this);
+  }
+
+  load(snapshot: Snapshot): void {
+    loadMachine(this, snapshot);
+  }
+
+  /** 32 hexadecimal digits over the whole state. */
+  stateHash(): string {
+    return hashMachine(this);
+  }
+}
+
+function allocate(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / 65536);
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages });
+  } catch {
+    throw new HostError(`cannot get ${Math.ceil(bytes / MIB)}M of memory from the host`, STATUS.usage);
+  }
+}
