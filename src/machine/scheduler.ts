@@ -159,9 +159,10 @@ export class Scheduler implements Progress {
       const left = untilRetired - state.retired;
       const now = clock.state.now;
       if (left <= 0 || now >= untilNs) return STOP.bound;
-      const deadline = Math.min(queue.nextDeadline(), untilNs);
+      const next = queue.nextDeadline();
+      const deadline = Math.min(next, untilNs);
       if (state.count === 0) {
-        if (deadline === Number.POSITIVE_INFINITY) return STOP.idle;
+        if (next === Number.POSITIVE_INFINITY) return STOP.idle;
         clock.advanceTo(deadline);
         continue;
       }
