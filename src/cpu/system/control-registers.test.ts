@@ -260,6 +260,24 @@ describe("CR4 (SDM vol. 3A, 2.5)", () => {
   });
 });
 
+describe("FP_TRAP (SDM vol. 3A, 2.5 and 13.1)", () => {
+  it("SSE needs OSFXSR, EM = 0, TS = 0; MMX needs EM = 0, TS = 0", () => {
+    const f = new HelperFixture();
+    const m = make(f);
+    const cr0 = f.state.int(L.CR0);
+    const trapAfter = (number: number, value: number): number => {
+      expect(m.write(number, BigInt.asUintN(32, BigInt(value)))).toBe("");
+      return f.state.int(L.FP_TRAP);
+    };
+    expect(trapAfter(0, cr0)).toBe(1);
+    expect(trapAfter(4, CR4.pae | CR4.osfxsr)).toBe(0);
+    expect(trapAfter(0, cr0 | CR0.ts)).toBe(3);
+    m.table.clts!(f.record({}));
+    expect(f.state.int(L.FP_TRAP)).toBe(0);
+    expect(trapAfter(0, cr0 | CR0.em)).toBe(3);
+  });
+});
+
 describe("XGETBV and XSETBV (SDM vol. 2)", () => {
   it("#UD without CR4.OSXSAVE; XCR0 bit 0 must stay 1; CPL 0", () => {
     const f = new HelperFixture("GenuineIntel", ["+xsave"]);

@@ -9,7 +9,7 @@
 import { type CpuContext, DONE, EXC, GuestFault, type HelperTable, raise } from "../context.ts";
 import * as L from "../layout.ts";
 import type { CpuState } from "../state.ts";
-import { CR0, CR4, cr4Allowed, EFER, PHYSICAL_BITS } from "./control-bits.ts";
+import { CR0, CR4, cr4Allowed, EFER, fpTrap, PHYSICAL_BITS } from "./control-bits.ts";
 import type { MemoryPort, PdpteLoader, SegmentationPort, TlbPort } from "./helper-ports.ts";
 import { hasMemory, operandSize, requireCpl0, writeRegister } from "./operands.ts";
 
@@ -66,6 +66,7 @@ export class ControlRegisters {
       const on = (value & CR0.pg) !== 0 && (efer & EFER.lme) !== 0;
       s.setLo(L.EFER, on ? efer | EFER.lma : efer & ~EFER.lma);
     }
+    s.setLo(L.FP_TRAP, fpTrap(s));
     if (toggled & CR0_FLUSHES) this.#tlb.flushAll();
     if (toggled & (CR0.pe | CR0.pg)) this.#seg.recompute();
     if (toggled & (CR0.pe | CR0.am)) this.#tlb.selectBank();
@@ -128,6 +129,7 @@ export class ControlRegisters {
     if (toggled & low & CR4.pcide && (!lma || s.lo(L.CR3) & 0xfff)) raise(EXC.gp, 0);
     s.setLo(L.CR4, low);
     if (s.int(L.CR0) & CR0.pg && toggled & CR4_RELOADS) this.#reload(L.CR4, old);
+    s.setLo(L.FP_TRAP, fpTrap(s));
     if (toggled & CR4_FLUSHES) this.#tlb.flushAll();
     if (toggled & CR4.smap) this.#tlb.selectBank();
   }
@@ -206,6 +208,7 @@ function moveHelpers(ctx: CpuContext, cr: ControlRegisters): HelperTable {
       const cr0 = s.int(L.CR0);
       if (!(cr0 & CR0.ts)) return DONE.next;
       s.setLo(L.CR0, cr0 & ~CR0.ts);
+      s.setLo(L.FP_TRAP, fpTrap(s));
       ctx.advance(record);
       return DONE.changed;
     },

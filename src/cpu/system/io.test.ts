@@ -45,7 +45,15 @@ describe("IN and OUT (SDM vol. 2)", () => {
     t.out_dx!(f.record({ aux: 1 }));
     t.out_imm!(f.record({ imm: 0x70, aux: 2 }));
     t.out_dx!(f.record({ aux: 4 }));
-    expect(f.bus.log).toEqual(["in 3f8 1", "in 80 2", "out 3f8 1 ff", "out 70 2 ffff", "out 3f8 4 1122ffff"]);
+    t.out_dx!(f.record({ aux: 4, prefix: L.PFX.opSize16 }));
+    expect(f.bus.log).toEqual([
+      "in 3f8 1",
+      "in 80 2",
+      "out 3f8 1 ff",
+      "out 70 2 ffff",
+      "out 3f8 4 1122ffff",
+      "out 3f8 2 ffff",
+    ]);
   });
 
   it("tell the trace", () => {

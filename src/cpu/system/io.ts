@@ -25,6 +25,12 @@ const TSS_MAP_BASE = 102;
 const TSS32 = 0x9;
 const TSS32_BUSY = 0xb;
 
+/** Bytes of the access: REC.aux, where 4 stands for "by operand size" too. */
+function widthOf(s: CpuState, record: number): number {
+  const width = s.u8[record + L.REC.aux]!;
+  return width === 4 && s.u8[record + L.REC.prefix]! & L.PFX.opSize16 ? 2 : width;
+}
+
 export class PortIo {
   readonly #ctx: CpuContext;
   readonly #s: CpuState;
@@ -129,7 +135,7 @@ export class PortIo {
     const s = this.#s;
     const size = addressSize(s, record);
     if (this.#nothingLeft(record, size)) return DONE.next;
-    const width = s.u8[record + L.REC.aux]!;
+    const width = widthOf(s, record);
     const port = s.lo(RDX) & 0xffff;
     this.check(port, width);
     this.#address(RDI, size, L.SEG.es);
@@ -146,7 +152,7 @@ export class PortIo {
     const s = this.#s;
     const size = addressSize(s, record);
     if (this.#nothingLeft(record, size)) return DONE.next;
-    const width = s.u8[record + L.REC.aux]!;
+    const width = widthOf(s, record);
     const port = s.lo(RDX) & 0xffff;
     this.check(port, width);
     const seg = s.u8[record + L.REC.seg]! >>> 3;
@@ -182,10 +188,10 @@ export class PortIo {
 export function ioHelpers(ctx: CpuContext, io: PortIo): HelperTable {
   const s = ctx.state;
   return {
-    in_imm: record => io.in(s.u8[record + L.REC.imm]!, s.u8[record + L.REC.aux]!),
-    in_dx: record => io.in(s.lo(RDX) & 0xffff, s.u8[record + L.REC.aux]!),
-    out_imm: record => io.out(record, s.u8[record + L.REC.imm]!, s.u8[record + L.REC.aux]!),
-    out_dx: record => io.out(record, s.lo(RDX) & 0xffff, s.u8[record + L.REC.aux]!),
+    in_imm: record => io.in(s.u8[record + L.REC.imm]!, widthOf(s, record)),
+    in_dx: record => io.in(s.lo(RDX) & 0xffff, widthOf(s, record)),
+    out_imm: record => io.out(record, s.u8[record + L.REC.imm]!, widthOf(s, record)),
+    out_dx: record => io.out(record, s.lo(RDX) & 0xffff, widthOf(s, record)),
     ins: record => io.ins(record),
     outs: record => io.outs(record),
   };

@@ -5,7 +5,7 @@
  * Differences between the vendors: AMD executes SYSCALL and SYSRET outside 64-bit mode too, and SYSENTER and SYSEXIT in legacy mode only; AMD's SYSRET
  * does not check that RCX is canonical and leaves SS's attributes alone.
  *
- * The segment caches are written directly: base 0, limit 4 GiB, fixed attributes. A change between 64-bit and other code has segmentation recompute what
+ * The segment caches are written directly: base 0 (SEG_BASE of CS and SS reads 0 in 64-bit mode anyway), limit 4 GiB, fixed attributes. A change between 64-bit and other code has segmentation recompute what
  * derives from them.
  */
 import { EVENT } from "../../ports/events.ts";
@@ -53,12 +53,12 @@ class FastCalls {
   #flat(cs: number, csAttr: number, ss: number, ssAttr: number, cpl: number, sameMode: boolean): void {
     const s = this.#s;
     s.setLo(L.SEG_SELECTOR + L.SEG.cs * 4, cs);
-    s.set64(L.SEG_BASE + L.SEG.cs * 8, 0, 0);
+    s.setLo(L.SEG_HIDDEN_BASE + L.SEG.cs * 4, 0);
     s.setLo(L.SEG_LIMIT + L.SEG.cs * 4, -1);
     s.setLo(L.SEG_ATTR + L.SEG.cs * 4, csAttr);
     s.setLo(L.SEG_SELECTOR + L.SEG.ss * 4, ss);
     if (ssAttr !== 0) {
-      s.set64(L.SEG_BASE + L.SEG.ss * 8, 0, 0);
+      s.setLo(L.SEG_HIDDEN_BASE + L.SEG.ss * 4, 0);
       s.setLo(L.SEG_LIMIT + L.SEG.ss * 4, -1);
       s.setLo(L.SEG_ATTR + L.SEG.ss * 4, ssAttr);
     }
