@@ -1,7 +1,7 @@
 /**
  * Conversions between floating-point formats, integers and packed decimal, and rounding to an integral value.
  *
- * Document: Intel SDM vol 1 sections 4.8.3.7, 4.9.1.1 (integer indefinite), 8.1.7 and 4.7 (packed BCD, 18 digits),
+ * Document: Intel SDM vol 1 sections 4.8.3.7, 4.9.1.1 (integer indefinite), 4.7 (packed BCD, 18 digits),
  * table 4-1; vol 2 FIST, FISTTP, FBLD, FBSTP, FRNDINT, CVT*, ROUND*.
  */
 import { type FloatEnv, IE, PE } from "./float-env.ts";

@@ -144,7 +144,7 @@ function pairsOfDoubles(op: number, view: DataView, dst: number, src: number): v
 /**
  * Ends a step (the whole of most instructions; each layer of products or sums of a dot product): collects its flags,
  * and tells whether one of them is unmasked, after which nothing further is computed. An unmasked pre-computation
- * exception in any lane keeps all lanes of the step from computing (SDM vol 1 section 11.5.2).
+ * exception in any lane keeps all lanes of the step from computing (SDM vol 1 section 11.5.3).
  */
 function stepFailed(): boolean {
   let flags = env.flags;

@@ -2,7 +2,7 @@
  * Memory forms of the x87 instructions: what each reads or writes, loads, and stores in two halves.
  *
  * Document: Intel SDM vol 2 FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, FIADD and its kin, FLDCW, FLDENV, FRSTOR, FNSTCW,
- * FNSTSW, FNSTENV, FNSAVE; appendix A tables A-7 to A-22. The CPU does every memory access; a store is computed first
+ * FNSTSW, FNSTENV, FNSAVE; appendix A (escape opcodes). The CPU does every memory access; a store is computed first
  * and takes effect on the state only when committed, so that a page fault leaves the state as it was.
  */
 import { IE, PE, ROUND_ZERO } from "./float-env.ts";

@@ -183,7 +183,7 @@ export class X87State {
     this.fsw = (this.fsw & ~(C0 | C2 | C3)) | codes;
   }
 
-  /** The state after FNINIT (SDM vol 3 table 9-1). Register contents stay. */
+  /** The state after FNINIT (SDM vol 2 FINIT). Register contents stay. */
   init(): void {
     const { view, base } = this;
     view.setUint16(base + statusWord, 0, true);

@@ -1,7 +1,7 @@
 /**
  * The x87 floating-point unit of one CPU: register forms, control, pending exceptions, MMX aliasing.
  *
- * Document: Intel SDM vol 1 chapter 8, vol 2 (the F* instructions), vol 2 appendix B tables of opcodes D8 to DF.
+ * Document: Intel SDM vol 1 chapter 8, vol 2 (the F* instructions; appendix A for opcodes D8 to DF).
  * Memory is the caller's: see memForm, execLoad, execStore and commitStore. Undocumented aliases that processors accept
  * (FCOM2, FCOMP3, FCOMP5, FXCH4, FXCH7, FSTP1, FSTP8, FSTP9, FFREEP, and FNENI, FNDISI, FNSETPM as no-operations) are
  * accepted too. Not modelled: the 8087's and 80287's projective infinity and interrupt enable.
