@@ -33,6 +33,10 @@ export class InterpOps extends Ops {
   override next(): void {
     dispatch(this.f, this.rt.handlerType, this.cpu, this.let(i32.add(this.rec, c32(L.RECORD_SIZE))));
   }
+  override continueWithin(): void {
+    const next = this.let(i32.add(this.rec, c32(L.RECORD_SIZE)));
+    this.f.returnCallIndirect(this.rt.handlerType, i32.load16u(next, L.REC.handler), this.cpu, next);
+  }
   override repeat(): void {
     dispatch(this.f, this.rt.handlerType, this.cpu, this.rec);
   }

@@ -62,6 +62,8 @@ export abstract class Ops {
   abstract field64(offset: number): Ex;
   /** Goes on behind this instruction. */
   abstract next(): void;
+  /** Goes on with the next record as part of the same instruction. */
+  abstract continueWithin(): void;
   /** Runs this instruction again: it counts as retired, RIP stays. */
   abstract repeat(): void;
   /** Takes a direct branch: to the record known as this one's target. */

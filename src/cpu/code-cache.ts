@@ -1,0 +1,238 @@
+/**
+ * Decoded code, shared by all processors: per physical page and code mode a table of 64 lines of 64 bytes, each a table of 64 record addresses. Empty lines
+ * share one table of zeros, so that a look-up has no branch. Records are only ever appended; when the space is used up, everything is dropped at once.
+ *
+ * A write to a page with decoded code takes the slow path and ends here: if it hits a line that holds code, the page's records are forgotten. Records that
+ * are being executed stay intact (nothing is overwritten), and the processor leaves them at the end of the instruction.
+ */
+import { assert } from "../base/assert.ts";
+import type { RamView } from "../ports/ram-view.ts";
+import { DECODED, type Decoder } from "./isa/decoder.ts";
+import type { HandlerIndex } from "./isa/handlers.ts";
+import * as L from "./layout.ts";
+
+const LINES = 64;
+const TABLE_SIZE = LINES * 4;
+/** Longest run of straight-line code decoded at once, in instructions. */
+const BLOCK_LIMIT = 48;
+
+/** Decoded code of one page in one mode. */
+type PageCode = {
+  readonly table: number;
+  readonly mode: number;
+  /** One bit per line that some instruction's bytes lie in. */
+  linesLow: number;
+  linesHigh: number;
+};
+
+export class CodeCache {
+  readonly #u8: Uint8Array;
+  readonly #i32: Int32Array;
+  readonly #view: DataView;
+  readonly #ram: RamView;
+  readonly #decoder: Decoder;
+  readonly #handlers: HandlerIndex;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #emptyLine: number;
+  #top: number;
+  #bottom: number;
+  /** By host page number × 4 + mode. */
+  readonly #pages = new Map<number, PageCode>();
+  /** Instructions that cross a page, by the caller's key. */
+  readonly #spans = new Map<string, number>();
+  /** A page of RAM has code from now on: every processor must stop writing to it directly. */
+  onCodePage: (ramPage: number) => void = () => {};
+  /** All tables are gone. */
+  onDropped: () => void = () => {};
+
+  constructor(buffer: ArrayBuffer, start: number, end: number, ram: RamView, decoder: Decoder, handlers: HandlerIndex) {
+    this.#u8 = new Uint8Array(buffer);
+    this.#i32 = new Int32Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#ram = ram;
+    this.#decoder = decoder;
+    this.#handlers = handlers;
+    this.#start = start;
+    this.#end = end;
+    this.#emptyLine = start;
+    this.#top = start + TABLE_SIZE;
+    this.#bottom = end;
+    this.#i32.fill(0, start >>> 2, this.#top >>> 2);
+  }
+
+  /** Table of the page at byte offset `host` in the memory, for code of `mode`; made when there is none. */
+  table(host: number, mode: number): number {
+    const key = (host >>> 12) * 4 + mode;
+    let page = this.#pages.get(key);
+    if (page === undefined) {
+      page = { table: this.#allocate(TABLE_SIZE), mode, linesLow: 0, linesHigh: 0 };
+      this.#i32.fill(this.#emptyLine, page.table >>> 2, (page.table + TABLE_SIZE) >>> 2);
+      this.#pages.set(key, page);
+    }
+    return page.table;
+  }
+
+  /** Record at byte `offset` of the page whose table is given, 0 when it is not decoded. */
+  find(table: number, offset: number): number {
+    return this.#i32[(this.#i32[(table >>> 2) + (offset >>> 6)]! >>> 2) + (offset & 63)]!;
+  }
+
+  /** Whether a block of the longest kind fits; when not, the caller calls {@link drop} at a moment when no record is running. */
+  get full(): boolean {
+    return this.#top + BLOCK_LIMIT * (2 * L.RECORD_SIZE + TABLE_SIZE) + 4 * TABLE_SIZE > this.#bottom;
+  }
+
+  /** Forgets everything. */
+  drop(): void {
+    for (const key of this.#pages.keys()) this.#unmark(((key >>> 2) << 12) >>> 0);
+    this.#pages.clear();
+    this.#spans.clear();
+    this.#top = this.#start + TABLE_SIZE;
+    this.#bottom = this.#end;
+    this.onDropped();
+  }
+
+  /** Decodes straight-line code from `offset` of the page at `host`. Returns its record, 0 when the first instruction crosses the page's end. */
+  decode(host: number, mode: number, offset: number): number {
+    const table = this.table(host, mode);
+    const page = this.#pages.get((host >>> 12) * 4 + mode)!;
+    this.#mark(host);
+    const decoder = this.#decoder;
+    let at = offset;
+    const first = this.#top;
+    for (let n = 0; n < BLOCK_LIMIT; n++) {
+      if (n > 0) {
+        const known = at < 4096 ? this.find(table, at) : 0;
+        if (known !== 0) {
+          this.#append("link", at, mode, known);
+          return first;
+        }
+      }
+      if (at >= 4096) break;
+      const available = Math.min(15, 4096 - at);
+      decoder.bytes.set(this.#u8.subarray(host + at, host + at + available));
+      const record = this.#top;
+      if (decoder.decode(available, mode, at, record) === DECODED.more) {
+        if (n === 0) return 0;
+        break;
+      }
+      this.#top += decoder.records * L.RECORD_SIZE;
+      this.#enter(page, at, record);
+      this.#cover(page, at, decoder.length);
+      if (decoder.target >= 0) {
+        const target = this.find(table, decoder.target);
+        if (target !== 0) this.patch(record + (decoder.records - 1) * L.RECORD_SIZE, target);
+      }
+      at += decoder.length;
+      if (decoder.ends) return first;
+    }
+    this.#append("cross", at, mode, 0);
+    return first;
+  }
+
+  /**
+   * An instruction whose bytes (`decoder.bytes`, `available`) were gathered by the caller: it crosses a page, lies in a device or is fetched one at a
+   * time. `key` names it if it may be kept (both pages are RAM), else "".
+   */
+  decodeAlone(key: string, available: number, mode: number, offset: number, hosts: readonly number[]): number {
+    const kept = key === "" ? undefined : this.#spans.get(key);
+    if (kept !== undefined) return kept;
+    const record = this.#top;
+    if (this.#decoder.decode(available, mode, offset, record) === DECODED.more) return 0;
+    this.#top += this.#decoder.records * L.RECORD_SIZE;
+    this.#append("cross", offset + this.#decoder.length, mode, 0);
+    if (key === "") {
+      this.#top = record;
+      return record;
+    }
+    this.#spans.set(key, record);
+    for (const [i, host] of hosts.entries()) {
+      this.table(host, mode);
+      this.#mark(host);
+      const page = this.#pages.get((host >>> 12) * 4 + mode)!;
+      this.#cover(page, i === 0 ? offset : 0, i === 0 ? 4096 - offset : offset + this.#decoder.length - 4096);
+    }
+    return record;
+  }
+
+  /** Tells a direct branch its target's record. */
+  patch(branch: number, target: number): void {
+    this.#i32[(branch + L.REC.target) >>> 2] = target;
+  }
+
+  /** Bytes of a page of RAM were written. True when decoded code went away. */
+  written(ramPage: number, offset: number, length: number): boolean {
+    const host = this.#ram.base + ramPage * 4096;
+    let hit = false;
+    const first = offset >>> 6;
+    const last = Math.min(4095, offset + length - 1) >>> 6;
+    for (let mode = 0; mode < 3; mode++) {
+      const page = this.#pages.get((host >>> 12) * 4 + mode);
+      if (page === undefined) continue;
+      for (let line = first; line <= last; line++) {
+        if (((line < 32 ? page.linesLow >>> line : page.linesHigh >>> (line - 32)) & 1) !== 0) hit = true;
+      }
+    }
+    if (!hit) return false;
+    for (let mode = 0; mode < 3; mode++) {
+      const page = this.#pages.get((host >>> 12) * 4 + mode);
+      if (page === undefined) continue;
+      this.#i32.fill(this.#emptyLine, page.table >>> 2, (page.table + TABLE_SIZE) >>> 2);
+      page.linesLow = 0;
+      page.linesHigh = 0;
+    }
+    this.#spans.clear();
+    this.#unmark(host);
+    return true;
+  }
+
+  #allocate(bytes: number): number {
+    const at = this.#top;
+    this.#top += bytes;
+    assert(this.#top <= this.#bottom, "code cache: out of space");
+    return at;
+  }
+
+  /** Makes `offset` of the page lead to `record`. */
+  #enter(page: PageCode, offset: number, record: number): void {
+    const slot = (page.table >>> 2) + (offset >>> 6);
+    if (this.#i32[slot] === this.#emptyLine) this.#i32[slot] = this.#allocateLine();
+    this.#i32[(this.#i32[slot]! >>> 2) + (offset & 63)] = record;
+  }
+
+  // Line tables come from the far end of the space, so that the records of a block stay one behind the other.
+  #allocateLine(): number {
+    this.#bottom -= TABLE_SIZE;
+    assert(this.#top <= this.#bottom, "code cache: out of space");
+    this.#i32.fill(0, this.#bottom >>> 2, (this.#bottom + TABLE_SIZE) >>> 2);
+    return this.#bottom;
+  }
+
+  #cover(page: PageCode, offset: number, length: number): void {
+    const last = Math.min(4095, offset + length - 1) >>> 6;
+    for (let line = offset >>> 6; line <= last; line++) {
+      if (line < 32) page.linesLow |= 1 << line;
+      else page.linesHigh |= 1 << (line - 32);
+    }
+  }
+
+  #append(name: "cross" | "link", offset: number, mode: number, target: number): void {
+    const record = this.#allocate(L.RECORD_SIZE);
+    const v = this.#view;
+    v.setUint16(record + L.REC.handler, this.#handlers.find(name, 32, false, mode === 2), true);
+    v.setUint16(record + L.REC.offset, offset, true);
+    v.setUint8(record + L.REC.length, 0);
+    v.setUint32(record + L.REC.target, target, true);
+  }
+
+  #mark(host: number): void {
+    const ramPage = (host - this.#ram.base) >>> 12;
+    if (host < this.#ram.base || this.#ram.codePages[ramPage] !== 0) return;
+    this.#ram.codePages[ramPage] = 1;
+    this.onCodePage(ramPage);
+  }
+  #unmark(host: number): void {
+    if (host >= this.#ram.base) this.#ram.codePages[(host - this.#ram.base) >>> 12] = 0;
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Finds the code at RIP: checks the address, translates it, decodes what is not decoded yet, and tells the code TLB. Instruction fetch faults by Intel SDM
+ * vol. 3A, 5.3 (limit), 3.3.7.1 (canonical), 4.7 (page faults).
+ */
+import { PAGE } from "../base/units.ts";
+import { PAGE_KIND } from "../ports/cpu-bus.ts";
+import type { CpuContext } from "./context.ts";
+import { EXC } from "./context.ts";
+import type { Engine } from "./engine.ts";
+import * as L from "./layout.ts";
+import { MODE } from "./state.ts";
+import type { Mmu } from "./system/mmu.ts";
+import { ACCESS } from "./system/page-walk.ts";
+
+/** What {@link CodeFetch.find} found. */
+export const CODE_FETCH = {
+  /** The code TLB leads to the record now. */
+  ready: 0,
+  /** Fetching raises an exception: vector, error, address. */
+  fault: 1,
+  /** `record` is to be run alone. */
+  alone: 2,
+} as const;
+
+const CANONICAL = 0x800000000000;
+
+export class CodeFetch {
+  vector = 0;
+  error = 0;
+  address = 0;
+  record = 0;
+  readonly #ctx: CpuContext;
+  readonly #mmu: Mmu;
+  readonly #engine: Engine;
+  #host = 0;
+  #physical = 0;
+  /** The page has to be read through the bus. */
+  #device = false;
+
+  constructor(ctx: CpuContext, mmu: Mmu, engine: Engine) {
+    this.#ctx = ctx;
+    this.#mmu = mmu;
+    this.#engine = engine;
+  }
+
+  /** Looks for the code at RIP. `branch`: the record of a direct branch that leads there, 0 for none. */
+  find(branch: number): number {
+    const s = this.#ctx.state;
+    const mode = s.codeMode;
+    const rip = mode === MODE.code64 ? s.num(L.RIP) : s.lo(L.RIP);
+    const limit = mode === MODE.code64 ? Number.POSITIVE_INFINITY : s.segLimit(L.SEG.cs);
+    if (mode === MODE.code64 ? rip < -CANONICAL || rip >= CANONICAL : rip > limit) return this.#refuse(EXC.gp, 0);
+    const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
+    if (!this.#translate(linear)) return CODE_FETCH.fault;
+    const code = this.#engine.code;
+    if (code.full) code.drop();
+    const offset = linear & 0xfff;
+    const pageStart = rip - offset;
+    const wholePage = pageStart + PAGE - 1 <= limit && pageStart >= 0;
+    if (this.#device || (mode !== MODE.code64 && !wholePage)) return this.#alone(linear, rip, mode, limit);
+    const host = this.#host;
+    const table = code.table(host, mode);
+    const record = code.find(table, offset) || code.decode(host, mode, offset);
+    if (record === 0) return this.#alone(linear, rip, mode, limit);
+    this.#mmu.tlb.fillCode(linear, table);
+    if (branch !== 0 && this.#leadsHere(branch, rip, pageStart)) code.patch(branch, record);
+    return CODE_FETCH.ready;
+  }
+
+  /** Whether `branch` is a direct branch inside this page. */
+  #leadsHere(branch: number, rip: number, pageStart: number): boolean {
+    const s = this.#ctx.state;
+    return s.num(L.RIP_PAGE) === pageStart && s.i32[(branch + L.REC.imm) >>> 2] === rip - pageStart;
+  }
+
+  #refuse(vector: number, error: number): number {
+    this.vector = vector;
+    this.error = error;
+    return CODE_FETCH.fault;
+  }
+
+  #translate(linear: number): boolean {
+    const mmu = this.#mmu;
+    mmu.tlb.checkGeneration();
+    if (!mmu.translate(linear, ACCESS.execute, this.#ctx.state.cpl === 3)) {
+      this.vector = EXC.pf;
+      this.error = mmu.faultError;
+      this.address = linear;
+      return false;
+    }
+    this.#physical = mmu.physical;
+    const page = Math.floor(mmu.physical / PAGE);
+    const kind = this.#ctx.bus.lookup(page);
+    this.#device = kind > PAGE_KIND.rom || page === this.#ctx.apic.mmioPage;
+    this.#host = this.#device ? 0 : this.#ctx.bus.pageOffset;
+    return true;
+  }
+
+  /** Gathers the bytes of one instruction, over a page boundary if need be. */
+  #alone(linear: number, rip: number, mode: number, limit: number): number {
+    const s = this.#ctx.state;
+    const bytes = this.#engine.decoder.bytes;
+    const offset = linear & 0xfff;
+    const hosts = [this.#host];
+    let cacheable = !this.#device;
+    const wanted = Math.min(15, limit - rip + 1);
+    let have = this.#gather(bytes, 0, Math.min(wanted, PAGE - offset));
+    let record = this.#decode("", have, mode, offset, hosts);
+    if (record === 0 && have < wanted) {
+      const next = mode === MODE.code64 ? linear + have : (linear + have) >>> 0;
+      if (!this.#translate(next)) return CODE_FETCH.fault;
+      hosts.push(this.#host);
+      cacheable &&= !this.#device && mode === MODE.code64;
+      have += this.#gather(bytes, have, wanted - have);
+      record = this.#decode(cacheable ? `${hosts[0]}/${hosts[1]}/${offset}/${mode}` : "", have, mode, offset, hosts);
+    }
+    // The segment's limit cuts the instruction.
+    if (record === 0) return this.#refuse(EXC.gp, 0);
+    s.setNum(L.RIP_PAGE, rip - offset);
+    this.record = record;
+    return CODE_FETCH.alone;
+  }
+
+  #decode(key: string, have: number, mode: number, offset: number, hosts: readonly number[]): number {
+    return this.#engine.code.decodeAlone(key, have, mode, offset, hosts);
+  }
+
+  #gather(bytes: Uint8Array, at: number, count: number): number {
+    const { bus, state } = this.#ctx;
+    const offset = this.#physical % PAGE;
+    for (let i = 0; i < count; i++) {
+      bytes[at + i] = this.#device ? bus.read(this.#physical + i, 1) : state.u8[this.#host + offset + i]!;
+    }
+    return count;
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * What all processors of a machine share: the WebAssembly memory with registers, TLBs, decoded code and guest RAM, the function table, the interpreter's
+ * instance and the cache of decoded code.
+ *
+ * Memory: [first page unused][processors][decoded code][guest RAM …].
+ */
+import { assert } from "../base/assert.ts";
+import { alignUp } from "../base/int.ts";
+import { MIB, PAGE } from "../base/units.ts";
+import type { RamView } from "../ports/ram-view.ts";
+import { CodeCache } from "./code-cache.ts";
+import { GuestFault } from "./context.ts";
+import type { X86Cpu } from "./cpu.ts";
+import { buildInterpreter, type InterpreterExports, type InterpreterImports } from "./interp/module.ts";
+import { Decoder } from "./isa/decoder.ts";
+import { createIsa, type Isa } from "./isa/instruction-set.ts";
+import * as L from "./layout.ts";
+import type { CpuModel } from "./model.ts";
+
+const FIRST_CPU = PAGE;
+const CODE_SPACE = 40 * MIB;
+const WASM_PAGE = 65536;
+
+/** Bytes at the start of the memory that the engine needs for `cpus` processors; guest RAM comes behind. */
+export function engineBytes(cpus: number): number {
+  return alignUp(FIRST_CPU + cpus * L.CPU_SIZE + CODE_SPACE, WASM_PAGE);
+}
+
+let sharedIsa: Isa | null = null;
+/** The instruction set is the same for every machine; made once. */
+export function isa(): Isa {
+  sharedIsa ??= createIsa();
+  return sharedIsa;
+}
+
+/** A module made ahead of time (see tools/build.mjs), to start faster; must come from the same sources. */
+let prebuilt: Uint8Array<ArrayBuffer> | null = null;
+export function usePrebuiltInterpreter(bytes: Uint8Array<ArrayBuffer>): void {
+  prebuilt = bytes;
+}
+/** The interpreter's module. Its smallest memory is one page, so that one module fits every machine. */
+export function interpreterBytes(): Uint8Array<ArrayBuffer> {
+  return buildInterpreter(isa(), 1);
+}
+let compiled: WebAssembly.Module | null = null;
+
+export class Engine {
+  readonly buffer: ArrayBuffer;
+  readonly memory: WebAssembly.Memory;
+  readonly ram: RamView;
+  readonly code: CodeCache;
+  readonly decoder: Decoder;
+  readonly exports: InterpreterExports;
+  readonly #cpus: X86Cpu[] = [];
+  #current: X86Cpu | null = null;
+
+  constructor(memory: WebAssembly.Memory, cpus: number, ram: RamView, model: CpuModel) {
+    this.memory = memory;
+    this.buffer = memory.buffer;
+    this.ram = ram;
+    const { maps, handlers } = isa();
+    this.decoder = new Decoder(new DataView(this.buffer), maps, handlers, model);
+    const start = FIRST_CPU + cpus * L.CPU_SIZE;
+    assert(start + CODE_SPACE <= this.buffer.byteLength, "engine: the memory is too small");
+    this.code = new CodeCache(this.buffer, start, start + CODE_SPACE, ram, this.decoder, handlers);
+    this.code.onCodePage = page => {
+      for (const cpu of this.#cpus) cpu.mmu.tlb.purgeWritable(page);
+    };
+    this.code.onDropped = () => {
+      for (const cpu of this.#cpus) cpu.mmu.tlb.flushAll();
+    };
+    this.exports = this.#instantiate();
+  }
+
+  #instantiate(): InterpreterExports {
+    compiled ??= new WebAssembly.Module(prebuilt ?? interpreterBytes());
+    const table = new WebAssembly.Table({ element: "anyfunc", initial: isa().handlers.handlers.length });
+    const imports = this.#imports();
+    const instance = new WebAssembly.Instance(compiled, { env: { memory: this.memory, table, ...imports } });
+    return instance.exports as unknown as InterpreterExports;
+  }
+
+  /** Base of processor `index` in the memory. */
+  static base(index: number): number {
+    return FIRST_CPU + index * L.CPU_SIZE;
+  }
+
+  /** Makes `cpu` known; called by its constructor. */
+  attach(cpu: X86Cpu): void {
+    this.#cpus.push(cpu);
+  }
+
+  /** From now on generated code runs for `cpu`. */
+  enterCpu(cpu: X86Cpu): void {
+    this.#current = cpu;
+  }
+
+  /** Bytes of guest RAM were written by a processor or a bus master. */
+  written(ramPage: number, offset: number, length: number): void {
+    if (this.code.written(ramPage, offset, length)) this.#current?.ctx.stop();
+  }
+
+  #imports(): InterpreterImports {
+    return {
+      slowLoad: (_cpu, segment, size) => {
+        const cpu = this.#current!;
+        return cpu.mmu.slowLoad(segment, size) === 0 ? 0 : cpu.noteMmuFault();
+      },
+      slowStore: (_cpu, segment, size) => {
+        const cpu = this.#current!;
+        return cpu.mmu.slowStore(segment, size) === 0 ? 0 : cpu.noteMmuFault();
+      },
+      slowRmw: (_cpu, segment, size) => {
+        const cpu = this.#current!;
+        return cpu.mmu.slowRmw(segment, size) === 0 ? 0 : cpu.noteMmuFault();
+      },
+      commitRmw: () => this.#current!.mmu.commitRmw(),
+      probe: (_cpu, segment, size) => this.#current!.probeRam(segment, size),
+      helper: (_cpu, id, record) => this.#helper(id, record),
+      sseSlow: (_cpu, operation, immediate) => this.#current!.sseSlow(operation, immediate),
+    };
+  }
+
+  /** Runs a TypeScript helper: 0 to go on in sequence, else the reason to leave generated code. */
+  #helper(id: number, record: number): number {
+    const cpu = this.#current!;
+    try {
+      return cpu.helpers[id]!(record) === 0 ? 0 : L.EXIT.changed;
+    } catch (fault) {
+      if (!(fault instanceof GuestFault)) throw fault;
+      return cpu.noteFault(fault);
+    }
+  }
+}

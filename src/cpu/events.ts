@@ -1,0 +1,151 @@
+/**
+ * Events of one processor at an instruction boundary: what is taken, in the order of Intel SDM vol. 3A, table 6-2, and what it does. INIT and start-up:
+ * vol. 3A, 9.1 and 9.4. Whether an NMI may come in the shadow of STI is left open by the manual; here only the shadow of MOV SS and POP SS holds it off.
+ */
+import { EVENT } from "../ports/events.ts";
+import { ACTIVITY } from "../ports/processor.ts";
+import type { CpuContext } from "./context.ts";
+import * as L from "./layout.ts";
+import { resetRegisters } from "./reset.ts";
+import { FLAG } from "./state.ts";
+import type { Delivery } from "./system/delivery.ts";
+import type { Exceptions } from "./system/exceptions.ts";
+import type { Mmu } from "./system/mmu.ts";
+import type { Segmentation } from "./system/segmentation.ts";
+
+const SHADOW = { sti: 1, movSs: 2 } as const;
+
+export class Events {
+  /** Counts deliveries, so that a single step knows whether its instruction ended in a handler. */
+  delivered = 0;
+  readonly #ctx: CpuContext;
+  readonly #mmu: Mmu;
+  readonly #seg: Segmentation;
+  readonly #delivery: Delivery;
+  readonly #exceptions: Exceptions;
+  readonly #bsp: boolean;
+
+  constructor(ctx: CpuContext, mmu: Mmu, seg: Segmentation, delivery: Delivery, exceptions: Exceptions, bsp: boolean) {
+    this.#ctx = ctx;
+    this.#mmu = mmu;
+    this.#seg = seg;
+    this.#delivery = delivery;
+    this.#exceptions = exceptions;
+    this.#bsp = bsp;
+  }
+
+  /** What caused the pending NMI, for the trace. */
+  set nmiCause(cause: number) {
+    this.#delivery.nmiCause = cause;
+  }
+
+  /** Whether a processor that waits (halted, for SIPI, shut down) has something that makes it go on. */
+  wakes(): boolean {
+    const s = this.#ctx.state;
+    const pending = s.int(L.PENDING_OFFSET);
+    if ((pending & L.PENDING.init) !== 0) return true;
+    const activity = s.int(L.ACTIVITY_OFFSET);
+    if (activity === ACTIVITY.waitForSipi) return (pending & L.PENDING.sipi) !== 0;
+    if ((pending & L.PENDING.nmi) !== 0 && s.int(L.NMI_BLOCKED) === 0) return true;
+    if (activity === ACTIVITY.shutdown) return false;
+    return (pending & L.PENDING.intr) !== 0 && (s.int(L.FLAG_OTHER) & FLAG.if) !== 0;
+  }
+
+  /** Takes everything that may be taken now. The shadow word is valid. */
+  take(): void {
+    const s = this.#ctx.state;
+    for (;;) {
+      const pending = s.int(L.PENDING_OFFSET);
+      if ((pending & L.PENDING.init) !== 0) {
+        this.#init();
+        continue;
+      }
+      const activity = s.int(L.ACTIVITY_OFFSET);
+      if (activity === ACTIVITY.waitForSipi) {
+        if ((pending & L.PENDING.sipi) === 0) return;
+        this.#startup();
+        continue;
+      }
+      const shadow = s.int(L.SHADOW);
+      const trap = s.int(L.DEBUG_TRAP);
+      if (activity !== ACTIVITY.shutdown && trap !== 0 && shadow !== SHADOW.movSs) {
+        this.#wake(activity);
+        this.delivered++;
+        this.#exceptions.raiseDebug(trap, false);
+      } else if ((pending & L.PENDING.nmi) !== 0 && s.int(L.NMI_BLOCKED) === 0 && shadow !== SHADOW.movSs) {
+        this.#clear(L.PENDING.nmi);
+        this.#wake(activity);
+        this.delivered++;
+        this.#exceptions.nmi();
+      } else if (
+        activity !== ACTIVITY.shutdown &&
+        (pending & L.PENDING.intr) !== 0 &&
+        (s.int(L.FLAG_OTHER) & FLAG.if) !== 0 &&
+        shadow === 0
+      ) {
+        this.#wake(activity);
+        this.delivered++;
+        this.#exceptions.external(this.#ctx.apic.acknowledge());
+      } else {
+        // Debug traps wait in the shadow of MOV SS; what else is left has to wait for software.
+        this.#clear(L.PENDING.debugTrap);
+        return;
+      }
+      if (s.int(L.ACTIVITY_OFFSET) === ACTIVITY.shutdown) return;
+    }
+  }
+
+  /** A fault of the instruction at RIP. */
+  exception(vector: number, error: number, address: number): void {
+    this.delivered++;
+    this.#exceptions.raise(vector, error, address);
+  }
+
+  /** An instruction breakpoint at RIP, which has not run. */
+  codeBreakpoint(hits: number): void {
+    this.delivered++;
+    this.#exceptions.raiseDebug(hits, false);
+  }
+
+  #clear(bit: number): void {
+    const s = this.#ctx.state;
+    s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) & ~bit);
+  }
+
+  #wake(activity: number): void {
+    if (activity === ACTIVITY.running) return;
+    const { state, trace, index } = this.#ctx;
+    state.setLo(L.ACTIVITY_OFFSET, ACTIVITY.running);
+    trace.emit(EVENT.wake, index, 0, 0, 0, 0);
+  }
+
+  #init(): void {
+    const { state, model, apic } = this.#ctx;
+    const sipi = state.int(L.PENDING_OFFSET) & L.PENDING.sipi;
+    const vector = state.int(L.SIPI_VECTOR);
+    resetRegisters(state, model, "init", this.#bsp);
+    apic.initReset();
+    state.setLo(L.PENDING_OFFSET, (state.int(L.PENDING_OFFSET) & ~L.PENDING.init) | sipi);
+    state.setLo(L.SIPI_VECTOR, vector);
+    this.#refresh();
+  }
+
+  #startup(): void {
+    const s = this.#ctx.state;
+    this.#clear(L.PENDING.sipi);
+    const vector = s.int(L.SIPI_VECTOR) & 0xff;
+    s.setLo(L.SEG_SELECTOR + L.SEG.cs * 4, vector << 8);
+    s.set64(L.SEG_BASE + L.SEG.cs * 8, vector << 12, 0);
+    s.setLo(L.SEG_HIDDEN_BASE + L.SEG.cs * 4, vector << 12);
+    s.set64(L.RIP, 0, 0);
+    this.#wake(ACTIVITY.waitForSipi);
+    this.#refresh();
+  }
+
+  #refresh(): void {
+    this.#mmu.tlb.flushAll();
+    this.#seg.recompute();
+    this.#mmu.tlb.selectBank();
+    this.#mmu.debugChanged();
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Wires the units of one processor together and gathers the TypeScript helpers that generated code calls by number.
+ */
+import { type CpuContext, DONE, EXC, type Helper, type HelperTable, raise } from "./context.ts";
+import { divideHelpers } from "./divide.ts";
+import { Events } from "./events.ts";
+import { raiseFpTrap } from "./fp-trap.ts";
+import * as L from "./layout.ts";
+import { ControlRegisters, controlRegisterHelpers } from "./system/control-registers.ts";
+import { Cpuid, cpuidHelpers } from "./system/cpuid.ts";
+import { DebugRegisters, debugRegisterHelpers } from "./system/debug-registers.ts";
+import { Delivery } from "./system/delivery.ts";
+import { Exceptions } from "./system/exceptions.ts";
+import { ioHelpers, PortIo } from "./system/io.ts";
+import { segmentationHelpers } from "./system/load-segment.ts";
+import { Mmu } from "./system/mmu.ts";
+import { Msrs, msrHelpers } from "./system/msr.ts";
+import { Tsc, tscHelpers } from "./system/msr-tsc.ts";
+import { Segmentation } from "./system/segmentation.ts";
+import { syscallHelpers } from "./system/syscall.ts";
+import { TaskSwitch } from "./system/task-switch.ts";
+
+export type CpuUnits = {
+  readonly mmu: Mmu;
+  readonly seg: Segmentation;
+  readonly tasks: TaskSwitch;
+  readonly delivery: Delivery;
+  readonly exceptions: Exceptions;
+  readonly events: Events;
+  readonly debug: DebugRegisters;
+  readonly tsc: Tsc;
+  readonly msrs: Msrs;
+  readonly control: ControlRegisters;
+  readonly cpuid: Cpuid;
+  readonly io: PortIo;
+  /** After the registers were reset at power-on. */
+  reset(): void;
+};
+
+type UnitOptions = { readonly cpus: number; readonly bsp: boolean };
+
+export function createUnits(
+  ctx: CpuContext,
+  options: UnitOptions,
+  onCodeWrite: (page: number, offset: number, length: number) => void,
+): CpuUnits {
+  const mmu = new Mmu(ctx, onCodeWrite);
+  const seg = new Segmentation(ctx, mmu);
+  const tasks = new TaskSwitch(ctx, mmu, seg);
+  const delivery = new Delivery(ctx, mmu, seg, tasks);
+  const exceptions = new Exceptions(ctx, delivery);
+  const events = new Events(ctx, mmu, seg, delivery, exceptions, options.bsp);
+  const debug = new DebugRegisters(ctx.state);
+  const tsc = new Tsc(ctx);
+  const msrs = new Msrs(ctx, mmu.tlb, tsc);
+  const control = new ControlRegisters(ctx, mmu.tlb, seg, mmu);
+  const cpuid = new Cpuid(ctx, options.cpus, ctx.index);
+  const io = new PortIo(ctx, mmu.tlb, mmu, debug);
+  return {
+    mmu,
+    seg,
+    tasks,
+    delivery,
+    exceptions,
+    events,
+    debug,
+    tsc,
+    msrs,
+    control,
+    cpuid,
+    io,
+    reset: () => msrs.reset(),
+  };
+}
+
+/** Name of an encoding that is not built: its map, opcode and ModRM byte, for the report. */
+function encodingOf(ctx: CpuContext, record: number): string {
+  const word = ctx.state.u32[(record + L.REC.target) >>> 2]!;
+  const map = ["", "0f ", "0f 38 ", "0f 3a "][word >>> 16] ?? "";
+  const byte = (value: number): string => (value & 0xff).toString(16).padStart(2, "0");
+  return `${map}${byte(word >>> 8)} ${byte(word)}`;
+}
+
+function notBuilt(ctx: CpuContext, name: string): never {
+  ctx.notBuilt.set(name, (ctx.notBuilt.get(name) ?? 0) + 1);
+  raise(EXC.ud);
+}
+
+function ownHelpers(ctx: CpuContext): HelperTable {
+  return {
+    gp0: () => raise(EXC.gp, 0),
+    undefined: record => notBuilt(ctx, encodingOf(ctx, record)),
+    ud0: () => raise(EXC.ud),
+    ud1: () => raise(EXC.ud),
+    sse_trap: () => raiseFpTrap(ctx.state, true),
+    mmx_trap: () => raiseFpTrap(ctx.state, false),
+    sahf: () => {
+      const s = ctx.state;
+      s.setArithmetic((s.eflags & 0x800) | (s.u8[s.base + 1]! & 0xd5));
+      return DONE.next;
+    },
+    ...divideHelpers(ctx),
+  };
+}
+
+/** The helpers in the order of `names`. A name without a helper is an instruction that is not built: #UD, and a note in the report. */
+export function cpuHelpers(ctx: CpuContext, u: CpuUnits, names: readonly string[]): Helper[] {
+  const table: HelperTable = {
+    ...ownHelpers(ctx),
+    ...segmentationHelpers(ctx, u.mmu, u.seg),
+    ...controlRegisterHelpers(ctx, u.control, u.mmu),
+    ...debugRegisterHelpers(ctx, () => u.mmu.debugChanged()),
+    ...msrHelpers(ctx, u.msrs),
+    ...tscHelpers(ctx, u.tsc),
+    ...cpuidHelpers(ctx, u.cpuid),
+    ...syscallHelpers(ctx, u.mmu.tlb, u.seg),
+    ...ioHelpers(ctx, u.io),
+  };
+  return names.map(name => table[name] ?? (() => notBuilt(ctx, name)));
+}
