@@ -118,8 +118,9 @@ void delay_us(unsigned us);
 #define wait_until(condition)                                                                                          \
     ({                                                                                                                 \
         struct deadline deadline_ = start_deadline(500000);                                                            \
-        while (!(condition) && !deadline_over(&deadline_)) pause();                                                    \
-        (condition);                                                                                                   \
+        bool met_;                                                                                                     \
+        while (!(met_ = (condition)) && !deadline_over(&deadline_)) pause();                                           \
+        met_;                                                                                                          \
     })
 struct deadline {
     uint32_t last, ticks_left, polls;
@@ -144,9 +145,9 @@ uint16_t pit_read(unsigned channel);
 
 /* ---- local APIC and I/O APIC (apic.c) ----------------------------------------------------------------------------- */
 
-#define LAPIC_BASE  0xFEE00000
-#define IOAPIC_BASE 0xFEC00000
-#define HPET_BASE   0xFED00000
+#define LAPIC_BASE  0xFEE00000UL
+#define IOAPIC_BASE 0xFEC00000UL
+#define HPET_BASE   0xFED00000UL
 
 /* Register offsets in the xAPIC page; x2APIC has them at MSR 0x800 + offset / 16. */
 enum {

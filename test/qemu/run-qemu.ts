@@ -65,7 +65,7 @@ export function qemuArguments(entry: GuestEntry, append?: string): string[] {
     : ["-kernel", image, ...(append === undefined ? [] : ["-append", append])];
   return [
     ...orDefault(entry.qemu, "-M", "pc"),
-    ...orDefault(entry.qemu, "-cpu", "max"),
+    ...orDefault(entry.qemu, "-cpu", "max,vendor=GenuineIntel"),
     ...["-accel", "tcg", "-m", `${entry.memoryMiB}`, "-smp", `${entry.cpus}`, "-nodefaults", "-no-reboot"],
     ...["-display", "none", "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
     ...(entry.testDevices ? ["-device", "pc-testdev"] : []),
