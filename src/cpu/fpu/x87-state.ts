@@ -105,11 +105,15 @@ export class X87State {
 
   /** Writes ST(i) and marks it not empty. */
   write(i: number, se: number, hi: number, lo: number): void {
-    const at = this.at(i);
-    this.view.setInt32(at, lo, true);
-    this.view.setInt32(at + 4, hi, true);
-    this.view.setUint16(at + 8, se, true);
-    this.setTag(i, 0);
+    const { view, base } = this;
+    const r = (this.top + i) & 7;
+    const at = base + r * X87_LAYOUT.registerStride;
+    view.setInt32(at, lo, true);
+    view.setInt32(at + 4, hi, true);
+    view.setUint16(at + 8, se, true);
+    const tags = this.ftw;
+    const tag = 3 << (r * 2);
+    if ((tags & tag) !== 0) this.ftw = tags & ~tag;
   }
 
   /** Writes the environment's 80-bit result to ST(i). */
