@@ -9,6 +9,7 @@ import { EXC } from "../context.ts";
 import * as L from "../layout.ts";
 import { MODE } from "../state.ts";
 import { CR0 } from "./control-bits.ts";
+import { withinLimit } from "./descriptor.ts";
 import { MmuCore } from "./mmu-core.ts";
 import { ENTRY } from "./tlb.ts";
 
@@ -139,15 +140,12 @@ export class Mmu extends MmuCore {
   segmentAllows(seg: number, offset: number, size: number, write: boolean): boolean {
     const s = this.ctx.state;
     const attr = s.segAttr(seg);
-    const limit = s.segLimit(seg);
-    const last = offset + size - 1;
     if ((s.int(L.CR0) & CR0.pe) !== 0) {
       if ((attr & L.ATTR_UNUSABLE) !== 0) return false;
       const code = (attr & 8) !== 0;
       if (write ? code || (attr & 2) === 0 : code && (attr & 2) === 0) return false;
     }
-    if ((attr & 0xc) !== 4) return last <= limit;
-    return offset > limit && last <= ((attr & 0x4000) !== 0 ? 0xffffffff : 0xffff);
+    return withinLimit(attr, s.segLimit(seg), offset, size);
   }
 
   #refuse(vector: number): false {
