@@ -74,12 +74,14 @@ describe("8254 mode 0 (datasheet: interrupt on terminal count)", () => {
   it("raises OUT N+1 clock pulses after the count was written", () => {
     runTo(100);
     program(0, 0, 4);
+    edges.length = 0;
     expect(line.level).toBe(false);
     runTo(200);
     expect(edges).toEqual([[105, true]]);
   });
   it("continues from a new count, and OUT goes low with it", () => {
     program(0, 0, 4);
+    edges.length = 0;
     runTo(50);
     out(0, 3);
     expect(line.level).toBe(false);
@@ -89,6 +91,7 @@ describe("8254 mode 0 (datasheet: interrupt on terminal count)", () => {
   });
   it("stops counting while only the first byte of a new count is written", () => {
     program(0, 0, 10);
+    edges.length = 0;
     runTo(5);
     out(0, 2);
     runTo(100);
@@ -310,6 +313,14 @@ describe("8254 read operations (datasheet: read operations)", () => {
 });
 
 describe("PIT on the board", () => {
+  it("is quiet after a reset: OUT 0 high, no alarm, and no edge when a rate generator is programmed", () => {
+    for (const phase of ["enter", "hold", "exit"] as const) pit.reset(phase, "power");
+    expect([line.level, queue.nextDeadline()]).toEqual([true, Number.POSITIVE_INFINITY]);
+    edges.length = 0;
+    program(0, 2, 100);
+    runTo(99);
+    expect(edges).toEqual([]);
+  });
   it("drops its line and makes no alarms while it is disconnected", () => {
     program(0, 3, 100);
     runTo(10);
@@ -327,10 +338,10 @@ describe("PIT on the board", () => {
 
 /** The datasheet word by word, one clock pulse at a time. Independent of the model: it steps, the model computes. */
 class SlowCounter {
-  mode = 0;
+  mode = 3;
   bcd = false;
   gate = true;
-  out = false;
+  out = true;
   count = 0;
   element = 0;
   loadNext = false;

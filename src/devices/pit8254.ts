@@ -4,8 +4,9 @@
  * A counter is not stepped: its state is exact at clock pulse `at`, and everything up to the present pulse is computed when somebody looks or when
  * OUT of counter 0 changes. Clock pulses are numbered from virtual time 0. A written count is loaded on the next clock pulse.
  *
- * Not modelled: the chip's undefined state after power up (here: mode 0, no count, OUT low); counts of 1 in modes 2 and 3, which the datasheet calls
- * illegal (OUT then stays at one level). A counter without a count keeps its last value.
+ * Not modelled: the chip's undefined state after power up (here: mode 3 without a count, OUT high, as quiet as a board that firmware has left can be: the first
+ * control word makes no edge); counts of 1 in modes 2 and 3, which the datasheet calls illegal (OUT then stays at one level). A counter without a count
+ * keeps its last value.
  */
 import { exists } from "../base/assert.ts";
 import type { LinePin } from "../ports/line.ts";
@@ -19,6 +20,9 @@ const CLOCK = new Oscillator(PIT_HZ);
 const NAMES = ["PIT counter 0", "PIT counter 1", "PIT counter 2", "PIT control"] as const;
 /** Values of PIT_CONTROL.access. */
 const ACCESS = { latch: 0, low: 1, high: 2, both: 3 } as const;
+
+/** Both bytes, mode 3, binary. */
+const POWER_ON_CONTROL = 0x36;
 
 type CounterState = {
   /** Low six bits of the last control word. */
@@ -63,10 +67,10 @@ export type PitOptions = {
 };
 
 const freshCounter = (gate: boolean): CounterState => ({
-  control: ACCESS.both << 4,
-  mode: 0,
+  control: POWER_ON_CONTROL,
+  mode: 3,
   gate,
-  out: false,
+  out: true,
   count: 0,
   nullCount: true,
   lowByte: 0,
@@ -116,7 +120,7 @@ export class Pit8254 implements Part {
         Object.assign(counter, freshCounter(i !== 2), { at });
       });
       this.state.irqConnected = true;
-    } else if (phase === "hold") this.#irq?.deassert();
+    } else if (phase === "hold") this.#irq?.set(this.state.counters[0]!.out);
   }
 
   /** Level of OUT of `channel` (0 … 2) now. */

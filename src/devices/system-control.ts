@@ -1,6 +1,6 @@
 /**
  * System control: port 0x61 (speaker, timer 2 gate, NMI sources), port 0x92 (fast A20 and INIT), port 0xCF9 (reset control). Intel 82371AB (PIIX4)
- * datasheet, see system-control.regs.ts. SERR# and IOCHK# are latched here and gated with the NMI mask of port 0x70 onto the NMI line.
+ * datasheet, see system-control.regs.ts. SERR# and IOCHK# are latched here and drive the NMI line; the mask of port 0x70 lies behind it.
  *
  * Not modelled: the lock bits of port 0x92; power cycling by the full reset bit (it resets the system like a hard reset).
  */
@@ -21,8 +21,6 @@ export type SystemControlState = {
   control: number;
   serr: boolean;
   iochk: boolean;
-  /** Port 0x70 bit 7. */
-  nmiMasked: boolean;
   port92: number;
   resetControl: number;
 };
@@ -49,7 +47,6 @@ export class SystemControl implements Part {
     control: 0,
     serr: false,
     iochk: false,
-    nmiMasked: false,
     port92: PORT_92.fastA20.mask,
     resetControl: 0,
   };
@@ -82,7 +79,7 @@ export class SystemControl implements Part {
     const { state } = this;
     if (phase === "enter") {
       state.control = 0;
-      state.serr = state.iochk = state.nmiMasked = false;
+      state.serr = state.iochk = false;
       // A20 as every firmware of the last decades leaves it.
       state.port92 = PORT_92.fastA20.mask;
       state.resetControl = 0;
@@ -92,12 +89,6 @@ export class SystemControl implements Part {
       this.#options.speaker?.(false);
       this.#sync();
     }
-  }
-
-  /** Port 0x70 bit 7: while `masked`, no NMI leaves here. */
-  setNmiMask(masked: boolean): void {
-    this.state.nmiMasked = masked;
-    this.#sync();
   }
 
   /** A PCI system error: latched unless disabled. */
@@ -113,8 +104,7 @@ export class SystemControl implements Part {
   }
 
   #sync(): void {
-    const { serr, iochk, nmiMasked } = this.state;
-    this.#options.nmi.set((serr || iochk) && !nmiMasked);
+    this.#options.nmi.set(this.state.serr || this.state.iochk);
   }
 
   #read61 = (): number => {

@@ -102,6 +102,8 @@ test("a reset by port 0xCF9 loads the image again and goes on from the start", (
 
 test("the timer's line is input 0 of the 8259 and input 2 of the I/O APIC", () => {
   const pc = board(() => {});
+  // Mode 0 takes OUT 0 of the timer low, which is high after a reset.
+  pc.ports.write(PORT.pit + 3, 1, 0x30);
   const pin = pc.lines[0]!.pin();
   pin.assert();
   expect(pc.ioapic.state.asserted & 0b111).toBe(0b100);
