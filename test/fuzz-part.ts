@@ -17,6 +17,8 @@ export type FuzzOptions = {
   readonly steps?: number;
 };
 
+/** For the nightly run on a busy machine, ms. */
+export const FUZZ_TIMEOUT = 1_800_000;
 const RELOAD_EVERY = 2000;
 
 /** Time moves up to `maxAdvance` ns, alarm by alarm. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { Clock } from "../sim/clock.ts";
@@ -146,11 +146,15 @@ describe("power off (PM1 control, 4.8.3.2.1)", () => {
 describePart("ACPI PM", make);
 
 describe("ACPI PM fuzz", () => {
-  it("has SCI high exactly while an enabled event is pending in ACPI mode", () => {
-    fuzzPart(make, "acpi pm", { maxAdvance: 4_000_000_000 }, ({ part, sci }) => {
-      const { status, enable, control, gpeStatus, gpeEnable } = part.state;
-      const event = (status & enable) !== 0 || gpeStatus.some((byte, i) => (byte & gpeEnable[i]!) !== 0);
-      expect(sci.level).toBe(event && (control & 1) === 1);
-    });
-  });
+  it(
+    "has SCI high exactly while an enabled event is pending in ACPI mode",
+    () => {
+      fuzzPart(make, "acpi pm", { maxAdvance: 4_000_000_000 }, ({ part, sci }) => {
+        const { status, enable, control, gpeStatus, gpeEnable } = part.state;
+        const event = (status & enable) !== 0 || gpeStatus.some((byte, i) => (byte & gpeEnable[i]!) !== 0);
+        expect(sci.level).toBe(event && (control & 1) === 1);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

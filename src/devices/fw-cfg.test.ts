@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { BUS_STATUS, type Initiator } from "../ports/initiator.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { FW_CFG_DMA, FW_CFG_FEATURES, FW_CFG_KEY } from "./fw-cfg.regs.ts";
@@ -178,9 +178,13 @@ describe("fw_cfg DMA (specification: guest-side DMA interface)", () => {
 describePart("fw_cfg", make);
 
 describe("fw_cfg fuzz", () => {
-  it("never reads past an item", () => {
-    fuzzPart(make, "fw_cfg", { maxAdvance: 0 }, ({ part }) => {
-      expect(part.state.offset).toBeLessThanOrEqual(4 + 2 * 64);
-    });
-  });
+  it(
+    "never reads past an item",
+    () => {
+      fuzzPart(make, "fw_cfg", { maxAdvance: 0 }, ({ part }) => {
+        expect(part.state.offset).toBeLessThanOrEqual(4 + 2 * 64);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

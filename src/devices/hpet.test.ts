@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { Clock } from "../sim/clock.ts";
@@ -303,14 +303,18 @@ describe("HPET against a comparator that looks at every tick", () => {
 describePart("HPET", make);
 
 describe("HPET fuzz", () => {
-  it("drives a line only for a timer that is enabled, and status bits only exist for its timers", () => {
-    fuzzPart(make, "hpet", { maxAdvance: 100_000 }, ({ part, outputs }) => {
-      expect(part.state.status).toBeLessThan(8);
-      const drivers = part.state.timers.filter(t => interruptEnable.on(t.config) && !fsbEnable.on(t.config)).length;
-      expect(outputs.filter(line => line.level).length).toBeLessThanOrEqual(drivers);
-      for (const timer of part.state.timers) {
-        if (mode32.on(timer.config)) expect([timer.comparatorHigh, timer.periodHigh]).toEqual([0, 0]);
-      }
-    });
-  });
+  it(
+    "drives a line only for a timer that is enabled, and status bits only exist for its timers",
+    () => {
+      fuzzPart(make, "hpet", { maxAdvance: 100_000 }, ({ part, outputs }) => {
+        expect(part.state.status).toBeLessThan(8);
+        const drivers = part.state.timers.filter(t => interruptEnable.on(t.config) && !fsbEnable.on(t.config)).length;
+        expect(outputs.filter(line => line.level).length).toBeLessThanOrEqual(drivers);
+        for (const timer of part.state.timers) {
+          if (mode32.on(timer.config)) expect([timer.comparatorHigh, timer.periodHigh]).toEqual([0, 0]);
+        }
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

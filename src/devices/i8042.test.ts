@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import type { Part } from "../ports/part.ts";
 import { describePart } from "../ports/part.contract.ts";
@@ -407,14 +407,18 @@ describe("mouse", () => {
 describePart("PS/2 controller with keyboard and mouse", make);
 
 describe("PS/2 fuzz", () => {
-  it("interrupts only for a byte that is there, and never on both lines", () => {
-    fuzzPart(make, "ps2", { maxAdvance: 2_000_000 }, ({ controller, keyboard, mouse, irq1, irq12 }) => {
-      const { full, auxiliary, ram, answers } = controller.state;
-      expect(irq1.level).toBe(full && !auxiliary && (ram[0]! & 1) !== 0);
-      expect(irq12.level).toBe(full && auxiliary && (ram[0]! & 2) !== 0);
-      expect(answers.length).toBeLessThanOrEqual(32);
-      expect(keyboard.waiting).toBeLessThanOrEqual(40);
-      expect(mouse.waiting).toBeLessThanOrEqual(40);
-    });
-  });
+  it(
+    "interrupts only for a byte that is there, and never on both lines",
+    () => {
+      fuzzPart(make, "ps2", { maxAdvance: 2_000_000 }, ({ controller, keyboard, mouse, irq1, irq12 }) => {
+        const { full, auxiliary, ram, answers } = controller.state;
+        expect(irq1.level).toBe(full && !auxiliary && (ram[0]! & 1) !== 0);
+        expect(irq12.level).toBe(full && auxiliary && (ram[0]! & 2) !== 0);
+        expect(answers.length).toBeLessThanOrEqual(32);
+        expect(keyboard.waiting).toBeLessThanOrEqual(40);
+        expect(mouse.waiting).toBeLessThanOrEqual(40);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

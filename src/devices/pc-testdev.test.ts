@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { PcTestdev, TESTDEV_LINES } from "./pc-testdev.ts";
@@ -41,9 +41,13 @@ describe("pc-testdev (QEMU hw/misc/pc-testdev.c)", () => {
 describePart("pc-testdev", make);
 
 describe("pc-testdev fuzz", () => {
-  it("shows the same word at both of its windows", () => {
-    fuzzPart(make, "pc-testdev", { maxAdvance: 0 }, ({ part }) => {
-      expect(part.bytePorts.read(3, 1)).toBe(part.wordPorts.read(0, 4) >>> 24);
-    });
-  });
+  it(
+    "shows the same word at both of its windows",
+    () => {
+      fuzzPart(make, "pc-testdev", { maxAdvance: 0 }, ({ part }) => {
+        expect(part.bytePorts.read(3, 1)).toBe(part.wordPorts.read(0, 4) >>> 24);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

@@ -4,7 +4,7 @@ import { describePart } from "../ports/part.contract.ts";
 import { Clock } from "../sim/clock.ts";
 import { EventQueue } from "../sim/event-queue.ts";
 import { Rng } from "../sim/rng.ts";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { PIT, PIT_CONTROL, PIT_HZ, PIT_READ_BACK, PIT_STATUS } from "./pit8254.regs.ts";
 import { Pit8254 } from "./pit8254.ts";
 
@@ -469,13 +469,17 @@ function makeFixture() {
 describePart("PIT", makeFixture);
 
 describe("PIT fuzz", () => {
-  it("keeps elements in range and line level equal to OUT", () => {
-    fuzzPart(makeFixture, "pit", { maxAdvance: 300_000 }, ({ part, outputs }) => {
-      expect(outputs[0]!.level).toBe(part.state.irqConnected && part.state.counters[0]!.out);
-      for (const c of part.state.counters) {
-        expect(c.element >= 0 && c.element <= 0x10000 && Number.isInteger(c.element)).toBe(true);
-        expect(c.nullCount || c.count > 0).toBe(true);
-      }
-    });
-  });
+  it(
+    "keeps elements in range and line level equal to OUT",
+    () => {
+      fuzzPart(makeFixture, "pit", { maxAdvance: 300_000 }, ({ part, outputs }) => {
+        expect(outputs[0]!.level).toBe(part.state.irqConnected && part.state.counters[0]!.out);
+        for (const c of part.state.counters) {
+          expect(c.element >= 0 && c.element <= 0x10000 && Number.isInteger(c.element)).toBe(true);
+          expect(c.nullCount || c.count > 0).toBe(true);
+        }
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { Clock } from "../sim/clock.ts";
@@ -302,11 +302,15 @@ describe("CMOS RAM and ports", () => {
 describePart("RTC", make);
 
 describe("RTC fuzz", () => {
-  it("drives its line exactly from flags and enables", () => {
-    fuzzPart(make, "rtc", { maxAdvance: 2_000_000_000 }, ({ part, irq }) => {
-      const { cmos, irqConnected, seconds } = part.state;
-      expect(irq.level).toBe(irqConnected && (cmos[RTC.c]! & cmos[RTC.b]! & 0x70) !== 0);
-      expect(seconds).toBeGreaterThanOrEqual(0);
-    });
-  });
+  it(
+    "drives its line exactly from flags and enables",
+    () => {
+      fuzzPart(make, "rtc", { maxAdvance: 2_000_000_000 }, ({ part, irq }) => {
+        const { cmos, irqConnected, seconds } = part.state;
+        expect(irq.level).toBe(irqConnected && (cmos[RTC.c]! & cmos[RTC.b]! & 0x70) !== 0);
+        expect(seconds).toBeGreaterThanOrEqual(0);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { Line } from "../ports/line.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { Clock } from "../sim/clock.ts";
@@ -114,9 +114,13 @@ describe("port 0x92 and reset control (PIIX4 sections 4.3.1, 4.4.3)", () => {
 describePart("system control", make);
 
 describe("system control fuzz", () => {
-  it("has NMI high exactly while a source is latched", () => {
-    fuzzPart(make, "system control", { maxAdvance: 1_000_000 }, ({ part, nmi }) => {
-      expect(nmi.level).toBe(part.state.serr || part.state.iochk);
-    });
-  });
+  it(
+    "has NMI high exactly while a source is latched",
+    () => {
+      fuzzPart(make, "system control", { maxAdvance: 1_000_000 }, ({ part, nmi }) => {
+        expect(nmi.level).toBe(part.state.serr || part.state.iochk);
+      });
+    },
+    FUZZ_TIMEOUT,
+  );
 });

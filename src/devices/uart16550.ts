@@ -381,6 +381,8 @@ export class Uart16550 implements Part {
   #transmit(byte: number): void {
     const { state: s } = this;
     s.emptyPending = false;
+    // The line drops even when the register empties again at once: an edge-triggered controller needs the edge.
+    this.#sync();
     if (this.#instant) {
       this.#sent(byte);
       this.#becameEmpty();
