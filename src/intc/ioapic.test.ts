@@ -346,6 +346,16 @@ describe("with local APICs (kvm-unit-tests ioapic.c)", () => {
     line(14, false);
     expect(serve()).toEqual([0x73]);
   });
+  test("only a pin that had its message accepted tells of an EOI", () => {
+    const { apics, entry, serve, line } = machine();
+    const pins: number[] = [];
+    apics.trace.listen({ event: (_t, _k, pin) => void pins.push(pin) }, [EVENT.ioapicEoi]);
+    entry(14, 0x73 | LEVEL);
+    entry(15, 0x73 | LEVEL);
+    line(14, true);
+    serve(0, () => line(14, false));
+    expect(pins).toEqual([14]);
+  });
   test("the chain of events from line to acknowledge is joined by causes", () => {
     const { apics, io, entry } = machine();
     const chain = new Map<number, [string, number]>();

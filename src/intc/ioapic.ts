@@ -17,7 +17,7 @@
  * - The extended destination id (bits 55:48, ICH9) is kept and not sent.
  * Not modelled: the serial APIC bus and its arbitration; the arbitration id only follows the id.
  */
-import { assert } from "../base/assert.ts";
+import { ModelBug } from "../base/assert.ts";
 import type { CauseId, Vector } from "../base/units.ts";
 import { EVENT } from "../ports/events.ts";
 import type { LineSink } from "../ports/line.ts";
@@ -56,6 +56,7 @@ export type IoApicState = {
 
 const MASKED = RTE.mask.mask;
 const REMOTE_IRR = RTE.remoteIrr.mask;
+const LEVEL = RTE.trigger.mask;
 const PENDING = RTE.deliveryStatus.mask;
 
 export class IoApic implements Part, LineSink, EoiListener, Window {
@@ -96,7 +97,7 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
   }
 
   lineChanged(pin: number, level: boolean, cause: CauseId): void {
-    assert(pin >= 0 && pin < IOAPIC_PINS, `${this.name}: there is no pin ${pin}`);
+    if (pin < 0 || pin >= IOAPIC_PINS) throw new ModelBug(`${this.name}: there is no pin ${pin}`);
     const was = this.#active(pin);
     if (level) this.state.asserted |= 1 << pin;
     else this.state.asserted &= ~(1 << pin);
@@ -111,9 +112,10 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
   /** EOI broadcast, or a write to the EOI register. */
   endOfInterrupt(vector: Vector, cause: CauseId): void {
     const { low } = this.state;
+    const wanted = vector | LEVEL;
     for (let pin = 0; pin < IOAPIC_PINS; pin++) {
       const entry = low[pin]!;
-      if ((entry & 0xff) !== vector || !RTE.trigger.on(entry)) continue;
+      if ((entry & (LEVEL | 0xff)) !== wanted) continue;
       if ((entry & (REMOTE_IRR | PENDING)) === 0) continue;
       low[pin] = entry & ~REMOTE_IRR;
       if (this.#trace !== null) {
@@ -217,5 +219,5 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
 /** Level-triggered: only fixed and lowest-priority interrupts can be. */
 function isLevel(entry: number): boolean {
   const mode = RTE.deliveryMode.of(entry);
-  return RTE.trigger.on(entry) && (mode === DELIVERY.fixed || mode === DELIVERY.lowest);
+  return (entry & LEVEL) !== 0 && (mode === DELIVERY.fixed || mode === DELIVERY.lowest);
 }

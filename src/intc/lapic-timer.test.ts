@@ -96,6 +96,14 @@ describe("periodic", () => {
       apic.eoi();
     }
   });
+  test("after a jump over several periods it fires once and keeps its phase", () => {
+    const { rig, apic } = timer(0x2_0040);
+    apic.write(0x380, 4, 100);
+    rig.clock.advanceTo(350);
+    rig.queue.runDue();
+    expect(apic.acknowledge()).toBe(0x40);
+    expect([rig.queue.nextDeadline(), current(apic)]).toEqual([400, 50]);
+  });
   test("read in the middle of a slice after the deadline, the count has been reloaded", () => {
     const { rig, apic } = timer(0x2_0040);
     apic.write(0x380, 4, 100);
