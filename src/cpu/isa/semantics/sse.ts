@@ -1,0 +1,13 @@
+/** All vector instructions, MMX to SSE4.2. What each group covers is said at the head of its file. */
+import type { InstructionSet } from "../define.ts";
+import { defineMmxMoves } from "./mmx.ts";
+import { defineVectorInteger } from "./sse-int.ts";
+import { defineVectorShuffle } from "./sse-int-shuffle.ts";
+import { defineVectorMove } from "./sse-move.ts";
+
+export function defineVector(set: InstructionSet): void {
+  defineVectorMove(set);
+  defineMmxMoves(set);
+  defineVectorInteger(set);
+  defineVectorShuffle(set);
+}
