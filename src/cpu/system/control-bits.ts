@@ -1,5 +1,4 @@
 /** Bits of the control registers and EFER. Intel SDM vol. 3A, section 2.5 and figure 2-7; table "IA32_EFER MSR Information". */
-import { ES, X87_LAYOUT } from "../fpu/x87-state.ts";
 import * as L from "../layout.ts";
 import type { CpuModel, FeatureName } from "../model.ts";
 import type { CpuState } from "../state.ts";
@@ -75,12 +74,10 @@ export const PHYSICAL_BITS = 40;
 export const LINEAR_BITS = 48;
 
 /**
- * What FP_TRAP must hold: why SSE (bit 0) and MMX (bit 1) instructions must not simply run. SDM vol. 3A, table 2-2 and 13.1. Bit 1 also when an x87
- * exception is pending, as MMX instructions raise it.
+ * What FP_TRAP must hold: why SSE (bit 0) and MMX (bit 1) instructions must not simply run. SDM vol. 3A, table 2-2 and 13.1. To be derived anew after a
+ * change of CR0 or CR4.
  */
 export function fpTrap(s: CpuState): number {
-  const blocked = (s.int(L.CR0) & (CR0.em | CR0.ts)) !== 0;
-  const sse = blocked || !(s.int(L.CR4) & CR4.osfxsr);
-  const mmx = blocked || (s.u16[(s.base + L.X87 + X87_LAYOUT.statusWord) >>> 1]! & ES) !== 0;
-  return (sse ? 1 : 0) | (mmx ? 2 : 0);
+  if (s.int(L.CR0) & (CR0.em | CR0.ts)) return 3;
+  return s.int(L.CR4) & CR4.osfxsr ? 0 : 1;
 }
