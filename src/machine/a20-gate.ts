@@ -1,11 +1,12 @@
 /**
- * The A20 gate: address line 20 of the processors is free while port 0x92 or the keyboard controller lets it (their outputs are ORed on the board).
+ * The A20 gate: address line 20 of the processors. Port 0x92 and the keyboard controller both drive it, and who wrote last decides, as on QEMU's PC (a
+ * PIIX ORs the two, but then a guest could not close the gate by one of them alone, since firmware leaves both open).
  */
 import type { Part, ResetPhase } from "../ports/part.ts";
 
 export class A20Gate implements Part {
   readonly name = "a20-gate";
-  readonly state = { fast: true, keyboard: true };
+  readonly state = { open: true };
   readonly #apply: (open: boolean) => void;
 
   /** @param apply hears the gate's output */
@@ -14,22 +15,15 @@ export class A20Gate implements Part {
   }
 
   reset(phase: ResetPhase): void {
-    if (phase !== "enter") return;
-    this.state.fast = this.state.keyboard = true;
-    this.restored();
+    if (phase === "enter") this.set(true);
   }
 
   restored(): void {
-    this.#apply(this.state.fast || this.state.keyboard);
+    this.#apply(this.state.open);
   }
 
-  setFast(open: boolean): void {
-    this.state.fast = open;
-    this.restored();
-  }
-
-  setKeyboard(open: boolean): void {
-    this.state.keyboard = open;
-    this.restored();
+  set(open: boolean): void {
+    this.state.open = open;
+    this.#apply(open);
   }
 }

@@ -7,8 +7,11 @@ import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
 import { FwCfg } from "../devices/fw-cfg.ts";
 import { Hpet } from "../devices/hpet.ts";
+import { I8042 } from "../devices/i8042.ts";
 import { PcTestdev, TESTDEV_LINES } from "../devices/pc-testdev.ts";
 import { Pit8254 } from "../devices/pit8254.ts";
+import { Ps2Keyboard } from "../devices/ps2-keyboard.ts";
+import { Ps2Mouse } from "../devices/ps2-mouse.ts";
 import { Rtc } from "../devices/rtc.ts";
 import { SystemControl } from "../devices/system-control.ts";
 import { Uart16550 } from "../devices/uart16550.ts";
@@ -86,6 +89,7 @@ export class Pc implements Stateful {
   readonly uart: Uart16550;
   readonly scheduler: Scheduler;
   readonly serialFeed: SerialFeed;
+  readonly keyboard: Ps2Keyboard;
   /** What was loaded and how it starts. */
   readonly plan: BootPlan;
   readonly #options: PcOptions;
@@ -134,6 +138,8 @@ export class Pc implements Stateful {
     this.uart = this.#makeSerial();
     this.serialFeed = this.#add(new SerialFeed(this.queue, byte => this.uart.receive(byte)));
     this.#makeTimers();
+    this.keyboard = this.#add(new Ps2Keyboard());
+    this.#makeKeyboardController();
     this.#makePowerAndDebug();
     this.#makeFwCfg();
     if (options.testDevices === true) this.#makeTestDevices();
@@ -267,13 +273,29 @@ export class Pc implements Stateful {
         nmi: this.#nmiLine.pin(),
         timer2Gate: level => pit.setGate(2, level),
         timer2Out: () => pit.out(2),
-        a20: open => this.#a20.setFast(open),
+        a20: open => this.#a20.set(open),
         resetRequest: () => this.requestReset(),
       }),
     );
     this.ports.map(control.port61, PORT.systemControl);
     this.ports.map(control.port92, PORT.fastA20);
     this.ports.map(control.portCf9, PORT.resetControl);
+  }
+
+  #makeKeyboardController(): void {
+    const controller = this.#add(
+      new I8042({
+        queue: this.queue,
+        keyboardIrq: this.#pin(IRQ.keyboard),
+        mouseIrq: this.#pin(IRQ.mouse),
+        keyboard: this.keyboard,
+        mouse: this.#add(new Ps2Mouse()),
+        a20: open => this.#a20.set(open),
+        resetRequest: () => this.requestReset(),
+      }),
+    );
+    this.ports.map(controller.dataPort, PORT.keyboardData);
+    this.ports.map(controller.commandPort, PORT.keyboardCommand);
   }
 
   #makePowerAndDebug(): void {

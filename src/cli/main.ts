@@ -1,0 +1,37 @@
+/**
+ * `iretq`: the command. Exit statuses: 0 the guest powered off; odd: the guest's own; 64 bad usage; 66 unusable image; 70 triple fault (or a bug of
+ * ours); 72 a limit was reached; 74 host I/O failed; 130 interrupted.
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { HostError, ModelBug } from "../base/assert.ts";
+import { parseCommandLine } from "./options.ts";
+import { Session } from "./session.ts";
+
+/** The bundled demonstration, seen from dist/iretq.js or from src/cli/main.ts. */
+function demoPath(): string {
+  const candidates = ["../guests/demo.elf", "../../guests/demo.elf"].map(path =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  );
+  return candidates.find(path => existsSync(path)) ?? candidates[0]!;
+}
+
+async function main(): Promise<number> {
+  try {
+    const parsed = parseCommandLine(process.argv.slice(2), text => process.stdout.write(text));
+    if (parsed.kind === "help") return 0;
+    return await new Session(parsed.options, demoPath()).run();
+  } catch (error) {
+    if (error instanceof HostError) {
+      process.stderr.write(`iretq: ${error.message}\n`);
+      return error.status;
+    }
+    const place = error instanceof Error ? (error.stack?.split("\n")[1]?.trim() ?? "") : "";
+    const what = error instanceof ModelBug ? error.message : String(error);
+    process.stderr.write(`iretq: this is a bug in iretq, please report it: ${what} (${place})\n`);
+    if (process.env.IRETQ_DEBUG !== undefined) process.stderr.write(`${String((error as Error).stack)}\n`);
+    return 70;
+  }
+}
+
+process.exitCode = (await main()) & 0xff;

@@ -1,0 +1,125 @@
+/**
+ * The command line: its grammar, and what it means as data.
+ */
+import { Command, CommanderError } from "commander";
+import { HostError } from "../base/assert.ts";
+import type { Ns } from "../base/units.ts";
+import { Count, Duration, Features, parseValue, PositiveCount, Size, ValueError, Vendor } from "./values.ts";
+
+export const VERSION = "0.1.0";
+
+export type RunOptions = {
+  /** Path of the image; null for the bundled demonstration. */
+  readonly image: string | null;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly append: string;
+  /** `FILE ARGUMENTS…` each. */
+  readonly modules: readonly string[];
+  readonly seed: number | null;
+  readonly maxTime: Ns;
+  readonly maxInstructions: number;
+  readonly report: string | null;
+  readonly trace: string | null;
+  readonly log: string | null;
+  readonly stateHash: boolean;
+  readonly vendor: string;
+  readonly features: readonly string[];
+  readonly testDevices: boolean;
+};
+
+/** `help`: the text was written already. */
+export type Parsed = { readonly kind: "help" } | { readonly kind: "run"; readonly options: RunOptions };
+
+type Raw = {
+  cpus: string;
+  memory: string;
+  append?: string;
+  module: string[];
+  seed?: string;
+  maxTime?: string;
+  maxInstructions?: string;
+  report?: string;
+  trace?: string;
+  log?: string;
+  stateHash?: boolean;
+  cpuVendor: string;
+  cpuFeature?: string;
+  testDevices?: boolean;
+};
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+function addRunOptions(command: Command, cpus: string, memory: string): Command {
+  return command
+    .option("--cpus <n>", "number of CPUs, 1 to 64", cpus)
+    .option("--memory <size>", "RAM, such as 256M or 1G", memory)
+    .option("--append <text>", "kernel command line")
+    .option("--module <file and arguments>", "multiboot module; may be repeated", collect, [])
+    .option("--seed <n>", "draw the lengths of CPU slices with this seed")
+    .option("--max-time <time>", "stop after this much virtual time, such as 10s or 500ms")
+    .option("--max-instructions <n>", "stop after this many instructions of all CPUs")
+    .option("--report <file>", "write the report as JSON")
+    .option("--trace <file>", "write a trace for ui.perfetto.dev")
+    .option("--log <what>", "print events: line, irq, exc, ipi, mmio, pio, cpu, msr, all, or single ones")
+    .option("--state-hash", "print a hash over the whole machine at the end")
+    .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
+    .option("--cpu-feature <list>", "switch CPU features: +name,-name")
+    .option("--test-devices", "add QEMU's pc-testdev");
+}
+
+function toOptions(image: string | null, raw: Raw): RunOptions {
+  const given = <T>(text: string | undefined, parse: (text: string) => T, otherwise: T): T =>
+    text === undefined ? otherwise : parse(text);
+  return {
+    image,
+    cpus: parseValue(PositiveCount, "--cpus", raw.cpus),
+    memory: parseValue(Size, "--memory", raw.memory),
+    append: raw.append ?? "",
+    modules: raw.module,
+    seed: given<number | null>(raw.seed, text => parseValue(Count, "--seed", text), null),
+    maxTime: given(raw.maxTime, text => parseValue(Duration, "--max-time", text), Number.POSITIVE_INFINITY),
+    maxInstructions: given(
+      raw.maxInstructions,
+      text => parseValue(PositiveCount, "--max-instructions", text),
+      Number.POSITIVE_INFINITY,
+    ),
+    report: raw.report ?? null,
+    trace: raw.trace ?? null,
+    log: raw.log ?? null,
+    stateHash: raw.stateHash === true,
+    vendor: parseValue(Vendor, "--cpu-vendor", raw.cpuVendor),
+    features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
+    testDevices: raw.testDevices === true,
+  };
+}
+
+/** Throws {@link HostError} with status 64 for anything that is not understood. @param args without node and script */
+export function parseCommandLine(args: readonly string[], write: (text: string) => void): Parsed {
+  let parsed: Parsed = { kind: "help" };
+  const quiet = (command: Command): Command =>
+    command.exitOverride().configureOutput({ writeOut: write, writeErr: () => {}, outputError: () => {} });
+  const program = quiet(new Command("iretq"))
+    .description("A deterministic x86-64 PC that shows what interrupts do")
+    .version(VERSION);
+  const run = quiet(program.command("run"))
+    .description("boot a kernel: multiboot 1 or 2, or boot sectors")
+    .argument("<image>", "file");
+  addRunOptions(run, "1", "256M").action((image: string, raw: Raw) => {
+    parsed = { kind: "run", options: toOptions(image, raw) };
+  });
+  const demo = quiet(program.command("demo")).description("boot the bundled demonstration on two CPUs");
+  addRunOptions(demo, "2", "64M").action((raw: Raw) => {
+    parsed = { kind: "run", options: toOptions(null, raw) };
+  });
+  try {
+    program.parse([...args], { from: "user" });
+  } catch (error) {
+    if (error instanceof ValueError) throw new HostError(error.message, 64);
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === "commander.help" && args.length === 0)
+      throw new HostError("say what to do: run, demo or --help", 64);
+    if (error.exitCode !== 0) throw new HostError(error.message.replace(/^error: /, "").split("\n")[0]!, 64);
+  }
+  return parsed;
+}

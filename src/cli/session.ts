@@ -1,0 +1,180 @@
+/**
+ * One run of a machine under the command line: makes it, drives it, feeds it keys, and reports. Host time decides only when the host looks in between,
+ * never what the guest does; a key press is the one thing that enters from outside, and its instant is recorded.
+ */
+import { InterruptStats } from "../check/interrupt-stats.ts";
+import type { EventNames } from "../export/names.ts";
+import { PerfettoTrace } from "../export/perfetto.ts";
+import { makeReport, type Report, reportJson } from "../export/report.ts";
+import { reportText, timeText } from "../export/report-text.ts";
+import { parseLogSelection, TextLog } from "../export/text-log.ts";
+import { HostError } from "../base/assert.ts";
+import { type Exit, STATUS } from "../machine/exit.ts";
+import { nameOfIrq, nameOfPin } from "../machine/irq-map.ts";
+import { Pc } from "../machine/pc.ts";
+import { Console } from "./console.ts";
+import { OutputFile, readBootFile } from "./files.ts";
+import type { RunOptions } from "./options.ts";
+
+/** Host milliseconds between two looks at keys and signals. */
+const TURN_MS = 20;
+const FIRST_TURN = 500_000;
+const LARGEST_TURN = 50_000_000;
+/** An interactive machine that only waits does not run ahead of the user's clock by more than this. */
+const AHEAD_MS = 30;
+const INTERRUPTED = 130;
+
+/** Characters typed, at the instant at which they entered the machine. */
+type Input = Report["inputs"][number];
+
+export class Session {
+  readonly #options: RunOptions;
+  readonly #console = new Console();
+  readonly #stats: InterruptStats;
+  readonly #pc: Pc;
+  readonly #names: EventNames;
+  readonly #trace: { file: OutputFile; writer: PerfettoTrace } | null;
+  readonly #report: OutputFile | null;
+  readonly #inputs: Input[] = [];
+  readonly #began = performance.now();
+
+  /** @param demo path of the bundled demonstration */
+  constructor(options: RunOptions, demo: string) {
+    this.#options = options;
+    const log = options.log === null ? null : parseLogSelection(options.log);
+    const image = readBootFile(options.image ?? demo, options.append);
+    const modules = options.modules.map(text => {
+      const [path = "", ...args] = text.trim().split(" ");
+      return readBootFile(path, args.join(" "));
+    });
+    const put = (byte: number): void => this.#console.put(byte);
+    const { cpus, memory, vendor, features, testDevices, seed } = options;
+    const seeded = seed === null ? {} : { seed };
+    this.#pc = new Pc({
+      cpus,
+      memory,
+      image,
+      modules,
+      vendor,
+      features,
+      testDevices,
+      ...seeded,
+      onSerial: put,
+      onDebug: put,
+    });
+    const pc = this.#pc;
+    this.#names = {
+      line: index => pc.lines.find(line => line.index === index)?.name ?? `line ${index}`,
+      pin: nameOfPin,
+      irq: nameOfIrq,
+      address: address => pc.space.describe(address),
+      port: port => pc.ports.describe(port),
+    };
+    this.#stats = new InterruptStats(cpus);
+    pc.trace.listen(this.#stats, InterruptStats.KINDS);
+    if (log !== null) pc.trace.listen(new TextLog(this.#names, line => this.#console.line(line)), log);
+    this.#report = options.report === null ? null : new OutputFile(options.report);
+    this.#trace = options.trace === null ? null : this.#openTrace(options.trace);
+  }
+
+  #openTrace(path: string): { file: OutputFile; writer: PerfettoTrace } {
+    const file = new OutputFile(path);
+    const writer = new PerfettoTrace(this.#names, chunk => file.write(chunk));
+    this.#pc.trace.listen(writer, PerfettoTrace.KINDS);
+    return { file, writer };
+  }
+
+  /** Runs to the end and returns the exit status. */
+  async run(): Promise<number> {
+    this.#console.open();
+    try {
+      const exit = await this.#drive();
+      const report = this.#makeReport(exit);
+      for (const line of reportText(report)) this.#console.line(line);
+      this.#report?.write(new TextEncoder().encode(reportJson(report)));
+      this.#report?.close();
+      this.#trace?.writer.finish();
+      this.#trace?.file.close();
+      return exit.status;
+    } finally {
+      this.#console.close();
+    }
+  }
+
+  async #drive(): Promise<Exit> {
+    const pc = this.#pc;
+    const { maxInstructions, maxTime } = this.#options;
+    let turn = FIRST_TURN;
+    for (;;) {
+      const before = performance.now();
+      const exit = pc.run(Math.min(maxInstructions, pc.retired + turn), maxTime);
+      this.#console.flush();
+      const reason = this.#outside() ?? (exit?.kind === "idle" && this.#console.interactive ? null : exit);
+      if (reason !== null) return reason;
+      if (exit === null) {
+        const limit = this.#limit();
+        if (limit !== null) return limit;
+      }
+      const now = performance.now();
+      turn = nextTurn(turn, now - before);
+      this.#console.progress(now, () => this.#progressText(now));
+      const ahead = this.#console.interactive ? pc.clock.now() / 1e6 - (now - this.#began) : 0;
+      if (exit !== null) await this.#console.wait(1000);
+      else if (ahead > AHEAD_MS) await this.#console.wait(ahead);
+      else await this.#console.breathe();
+      this.#feed();
+    }
+  }
+
+  /** Reasons to stop that lie outside the machine. */
+  #outside(): Exit | null {
+    if (this.#console.failure !== null) throw new HostError(this.#console.failure, STATUS.io);
+    if (this.#console.left) return { kind: "interrupted", status: INTERRUPTED, detail: "interrupted by the user" };
+    return null;
+  }
+
+  #limit(): Exit | null {
+    const { maxInstructions, maxTime } = this.#options;
+    if (this.#pc.retired >= maxInstructions) {
+      return {
+        kind: "instruction-limit",
+        status: STATUS.limit,
+        detail: `stopped after ${maxInstructions} instructions`,
+      };
+    }
+    if (this.#pc.clock.now() < maxTime) return null;
+    return { kind: "time-limit", status: STATUS.limit, detail: `stopped after ${timeText(maxTime)} of virtual time` };
+  }
+
+  #feed(): void {
+    const keys = this.#console.takeKeys();
+    if (keys.length === 0) return;
+    this.#inputs.push({ instructions: this.#pc.retired, virtualNs: this.#pc.clock.now(), bytes: keys });
+    this.#pc.typeSerial(keys);
+  }
+
+  #progressText(hostMs: number): string {
+    const rate = this.#pc.retired / 1e3 / Math.max(1, hostMs - this.#began);
+    return `${timeText(this.#pc.clock.now())} of virtual time, ${rate.toFixed(1)} M instructions/s`;
+  }
+
+  #makeReport(exit: Exit): Report {
+    const pc = this.#pc;
+    const facts = {
+      instructions: pc.retired,
+      virtualNs: pc.clock.now(),
+      exit,
+      stateHash: this.#options.stateHash ? pc.stateHash() : null,
+      inputs: this.#inputs,
+      notes: pc.cpus.flatMap(cpu => [...cpu.notes()]),
+    };
+    return makeReport(facts, this.#stats, this.#names);
+  }
+}
+
+/** Instructions for the next turn, such that it lasts about as long as it should. */
+function nextTurn(turn: number, tookMs: number): number {
+  if (tookMs < TURN_MS / 2) return Math.min(LARGEST_TURN, turn * 2);
+  if (tookMs > TURN_MS * 2) return Math.max(FIRST_TURN / 10, Math.floor(turn / 2));
+  return turn;
+}

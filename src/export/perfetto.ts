@@ -1,0 +1,284 @@
+/**
+ * A run as a Perfetto trace, for ui.perfetto.dev: a track per line, controller, CPU and CPU's handlers; flows join what raised an interrupt, its way and its
+ * EOI. Written as it happens, in chunks.
+ *
+ * Document: Perfetto's protos/perfetto/trace: trace.proto (Trace.packet), trace_packet.proto (TracePacket), track_event/track_descriptor.proto,
+ * track_event/track_event.proto, interned_data/interned_data.proto. Only the field numbers below are used.
+ */
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import type { CauseId, Ns } from "../base/units.ts";
+import { EVENT, EVENTS } from "../ports/events.ts";
+import { DELIVERY_NAMES } from "../ports/message.ts";
+import type { TraceListener } from "../sim/trace.ts";
+import { type EventNames, exceptionName, hexOf, LVT_NAMES } from "./names.ts";
+
+const TRACE = { packet: 1 } as const;
+const PACKET = {
+  timestamp: 8,
+  sequenceId: 10,
+  trackEvent: 11,
+  internedData: 12,
+  sequenceFlags: 13,
+  descriptor: 60,
+} as const;
+const DESCRIPTOR = { uuid: 1, name: 2, parent: 5, childOrdering: 11, rank: 12 } as const;
+const TRACK_EVENT = { annotations: 4, type: 9, nameIid: 10, track: 11, flows: 47, endingFlows: 48 } as const;
+const ANNOTATION = { text: 6, name: 10 } as const;
+const INTERNED = { eventNames: 2 } as const;
+const EVENT_NAME = { iid: 1, name: 2 } as const;
+const TYPE = { begin: 1, end: 2, instant: 3 } as const;
+const SEQUENCE = { cleared: 1, needsState: 2 } as const;
+const ORDERED = 3;
+const SEQUENCE_ID = 1;
+/** Bytes collected before they are handed on. */
+const CHUNK = 1 << 16;
+/** Chains of causes are remembered this far back; a power of two. */
+const RING = 1 << 14;
+
+/** Tracks: group × 4096 + number; groups are parents of their tracks. */
+const GROUP = { lines: 1, pic: 2, ioapic: 3, lapic: 4, cpu: 5, handlers: 6, devices: 7 } as const;
+const GROUP_NAMES = ["", "Lines", "8259", "I/O APIC", "Local APICs", "CPUs", "Handlers", "Devices"] as const;
+const trackOf = (group: number, number: number): number => group * 4096 + number + 1;
+const parentOf = (group: number): number => group * 4096;
+
+export class PerfettoTrace implements TraceListener {
+  /** The kinds that this listener wants: everything but single accesses. */
+  static readonly KINDS: readonly number[] = EVENTS.filter(info => !["mmio", "pio", "msr"].includes(info.group)).map(
+    info => info.kind,
+  );
+
+  readonly #names: EventNames;
+  readonly #sink: (chunk: Uint8Array) => void;
+  #writer = new BinaryWriter();
+  #pending = 0;
+  readonly #iids = new Map<string, number>();
+  readonly #tracks = new Set<number>();
+  /** First event of the chain that an id belongs to, by id modulo RING. */
+  readonly #ids = new Float64Array(RING);
+  readonly #roots = new Float64Array(RING);
+  /** Chain that each vector of each CPU (or 8259 input) was last taken from: ends with its EOI. */
+  readonly #served = new Map<number, CauseId>();
+  readonly #depth = new Map<number, number>();
+  readonly #halted = new Set<number>();
+
+  /** @param sink gets the file's bytes piece by piece */
+  constructor(names: EventNames, sink: (chunk: Uint8Array) => void) {
+    this.#names = names;
+    this.#sink = sink;
+    this.#packet(w => w.tag(PACKET.sequenceFlags, WireType.Varint).uint32(SEQUENCE.cleared));
+    for (let group = 1; group < GROUP_NAMES.length; group++)
+      this.#describe(parentOf(group), GROUP_NAMES[group]!, 0, group);
+  }
+
+  /** Hands on what is left. */
+  finish(): void {
+    this.#flush();
+  }
+
+  event(time: Ns, kind: number, subject: number, a: number, b: number, c: number, id: CauseId, cause: CauseId): void {
+    const root = this.#rootOf(kind, id, cause);
+    switch (kind) {
+      case EVENT.lineLevel:
+        this.#track(GROUP.lines, subject, this.#names.line(subject));
+        if (a !== 0) this.#write(time, TYPE.begin, trackOf(GROUP.lines, subject), "high", root, 0);
+        else this.#write(time, TYPE.end, trackOf(GROUP.lines, subject), "", 0, 0);
+        return;
+      case EVENT.picRequest:
+        this.#onPic(time, subject, "request", root, 0);
+        return;
+      case EVENT.picAck:
+        this.#served.set(-1 - subject, root);
+        this.#onPic(time, subject, `acknowledge ${hexOf(a)}`, root, 0);
+        return;
+      case EVENT.picEoi:
+        this.#onPic(time, subject, "EOI", 0, this.#take(-1 - subject));
+        return;
+      case EVENT.ioapicSend:
+      case EVENT.ioapicEoi: {
+        this.#track(GROUP.ioapic, subject, `pin ${subject} ${this.#names.pin(subject)}`);
+        const name = kind === EVENT.ioapicEoi ? `EOI ${hexOf(a)}` : `send ${hexOf(a)} ${DELIVERY_NAMES[b] ?? ""}`;
+        this.#write(time, TYPE.instant, trackOf(GROUP.ioapic, subject), name, root, 0);
+        return;
+      }
+      case EVENT.msi:
+        this.#track(GROUP.devices, subject, `device ${hexOf(subject)}`);
+        this.#write(time, TYPE.instant, trackOf(GROUP.devices, subject), `message ${hexOf(a)}`, root, 0);
+        return;
+      default:
+        this.#onCpu(time, kind, subject, a, b, c, root);
+        return;
+    }
+  }
+
+  #onPic(time: Ns, irq: number, name: string, flow: CauseId, ending: CauseId): void {
+    this.#track(GROUP.pic, irq, `irq ${irq} ${this.#names.irq(irq)}`);
+    this.#write(time, TYPE.instant, trackOf(GROUP.pic, irq), name, flow, ending);
+  }
+
+  #onCpu(time: Ns, kind: number, cpu: number, a: number, b: number, c: number, root: CauseId): void {
+    const lapic = trackOf(GROUP.lapic, cpu);
+    const self = trackOf(GROUP.cpu, cpu);
+    this.#track(GROUP.lapic, cpu, `local APIC ${cpu}`);
+    this.#track(GROUP.cpu, cpu, `CPU ${cpu}`);
+    switch (kind) {
+      case EVENT.lapicAccept:
+        this.#write(time, TYPE.instant, lapic, `accept ${hexOf(a)}${c !== 0 ? " (coalesced)" : ""}`, root, 0);
+        return;
+      case EVENT.lapicEoi:
+        this.#write(
+          time,
+          TYPE.instant,
+          lapic,
+          a < 0 ? "EOI of nothing" : `EOI ${hexOf(a)}`,
+          0,
+          this.#take(cpu * 256 + a),
+        );
+        return;
+      case EVENT.lvtFire:
+        this.#write(time, TYPE.instant, lapic, `${LVT_NAMES[a] ?? "LVT"} ${hexOf(b)}`, root, 0);
+        return;
+      case EVENT.ipiSend:
+        this.#write(time, TYPE.instant, lapic, `IPI ${hexOf(a)} ${DELIVERY_NAMES[b] ?? ""} to ${hexOf(c)}`, root, 0);
+        return;
+      case EVENT.lapicError:
+        this.#write(time, TYPE.instant, lapic, `error ${hexOf(a)}`, root, 0);
+        return;
+      case EVENT.interrupt:
+        if (b === 0) this.#served.set(cpu * 256 + a, root);
+        this.#enter(time, cpu, c !== 0 ? `spurious ${hexOf(a)}` : `vector ${hexOf(a)}`, root);
+        return;
+      case EVENT.nmi:
+        this.#enter(time, cpu, "NMI", root);
+        return;
+      case EVENT.exception:
+        this.#enter(time, cpu, exceptionName(a), 0, b, c);
+        return;
+      case EVENT.softwareInterrupt:
+        this.#enter(time, cpu, `INT ${hexOf(a)}`, 0);
+        return;
+      case EVENT.iret:
+        this.#leave(time, cpu);
+        return;
+      case EVENT.halt:
+        this.#halted.add(cpu);
+        this.#write(time, TYPE.begin, self, "halted", 0, 0);
+        return;
+      case EVENT.wake:
+        if (this.#halted.delete(cpu)) this.#write(time, TYPE.end, self, "", 0, 0);
+        return;
+      default: {
+        const info = EVENTS.find(candidate => candidate.kind === kind);
+        this.#write(time, TYPE.instant, self, info?.name ?? `event ${kind}`, root, 0);
+        return;
+      }
+    }
+  }
+
+  #enter(time: Ns, cpu: number, name: string, flow: CauseId, error = -1, rip = 0): void {
+    this.#track(GROUP.handlers, cpu, `CPU ${cpu} handlers`);
+    this.#depth.set(cpu, (this.#depth.get(cpu) ?? 0) + 1);
+    this.#write(time, TYPE.begin, trackOf(GROUP.handlers, cpu), name, flow, 0, error, rip);
+  }
+
+  #leave(time: Ns, cpu: number): void {
+    const depth = this.#depth.get(cpu) ?? 0;
+    if (depth === 0) return;
+    this.#depth.set(cpu, depth - 1);
+    this.#write(time, TYPE.end, trackOf(GROUP.handlers, cpu), "", 0, 0);
+  }
+
+  /** Flows are named after the first event of the chain. An EOI begins no chain, a line that rises always does. */
+  #rootOf(kind: number, id: CauseId, cause: CauseId): CauseId {
+    const slot = cause & (RING - 1);
+    const known = cause !== 0 && kind !== EVENT.lineLevel && this.#ids[slot] === cause;
+    const root = known ? this.#roots[slot]! : id;
+    this.#ids[id & (RING - 1)] = id;
+    this.#roots[id & (RING - 1)] = root;
+    return root;
+  }
+
+  #take(key: number): CauseId {
+    const root = this.#served.get(key) ?? 0;
+    this.#served.delete(key);
+    return root;
+  }
+
+  #track(group: number, number: number, name: string): void {
+    const uuid = trackOf(group, number);
+    if (this.#tracks.has(uuid)) return;
+    this.#tracks.add(uuid);
+    this.#describe(uuid, name, parentOf(group), number);
+  }
+
+  #describe(uuid: number, name: string, parent: number, rank: number): void {
+    this.#packet(w => {
+      w.tag(PACKET.descriptor, WireType.LengthDelimited).fork();
+      w.tag(DESCRIPTOR.uuid, WireType.Varint).uint64(uuid);
+      w.tag(DESCRIPTOR.name, WireType.LengthDelimited).string(name);
+      if (parent !== 0) w.tag(DESCRIPTOR.parent, WireType.Varint).uint64(parent);
+      w.tag(DESCRIPTOR.childOrdering, WireType.Varint).uint32(ORDERED);
+      w.tag(DESCRIPTOR.rank, WireType.Varint).int32(rank);
+      w.join();
+    });
+  }
+
+  #write(
+    time: Ns,
+    type: number,
+    track: number,
+    name: string,
+    flow: CauseId,
+    ending: CauseId,
+    error = -1,
+    rip = 0,
+  ): void {
+    const known = name === "" || this.#iids.has(name);
+    if (!known) this.#iids.set(name, this.#iids.size + 1);
+    const iid = name === "" ? 0 : this.#iids.get(name)!;
+    this.#packet(w => {
+      w.tag(PACKET.timestamp, WireType.Varint).uint64(time);
+      w.tag(PACKET.sequenceFlags, WireType.Varint).uint32(SEQUENCE.needsState);
+      if (!known) {
+        w.tag(PACKET.internedData, WireType.LengthDelimited).fork();
+        w.tag(INTERNED.eventNames, WireType.LengthDelimited).fork();
+        w.tag(EVENT_NAME.iid, WireType.Varint).uint64(iid);
+        w.tag(EVENT_NAME.name, WireType.LengthDelimited).string(name);
+        w.join().join();
+      }
+      w.tag(PACKET.trackEvent, WireType.LengthDelimited).fork();
+      if (error >= 0) annotate(w, "error code", error);
+      if (rip !== 0) annotate(w, "rip", rip);
+      w.tag(TRACK_EVENT.type, WireType.Varint).uint32(type);
+      if (iid !== 0) w.tag(TRACK_EVENT.nameIid, WireType.Varint).uint64(iid);
+      w.tag(TRACK_EVENT.track, WireType.Varint).uint64(track);
+      if (flow !== 0) w.tag(TRACK_EVENT.flows, WireType.Bit64).fixed64(flow);
+      if (ending !== 0) w.tag(TRACK_EVENT.endingFlows, WireType.Bit64).fixed64(ending);
+      w.join();
+    });
+  }
+
+  #packet(fill: (writer: BinaryWriter) => void): void {
+    const w = this.#writer;
+    w.tag(TRACE.packet, WireType.LengthDelimited).fork();
+    w.tag(PACKET.sequenceId, WireType.Varint).uint32(SEQUENCE_ID);
+    fill(w);
+    w.join();
+    // A packet has some 40 bytes.
+    this.#pending += 40;
+    if (this.#pending >= CHUNK) this.#flush();
+  }
+
+  #flush(): void {
+    const bytes = this.#writer.finish();
+    this.#writer = new BinaryWriter();
+    this.#pending = 0;
+    if (bytes.length > 0) this.#sink(bytes);
+  }
+}
+
+function annotate(w: BinaryWriter, name: string, value: number): void {
+  w.tag(TRACK_EVENT.annotations, WireType.LengthDelimited).fork();
+  w.tag(ANNOTATION.name, WireType.LengthDelimited).string(name);
+  w.tag(ANNOTATION.text, WireType.LengthDelimited).string(hexOf(value));
+  w.join();
+}

@@ -1,0 +1,72 @@
+/**
+ * The report as a table for people.
+ */
+import { hexOf } from "./names.ts";
+import type { InterruptReport, Report, Spread } from "./report.ts";
+
+/** A span of virtual time with three digits: `417 ns`, `1.25 us`, `30.1 ms`. */
+export function timeText(ns: number): string {
+  for (const [unit, size] of [
+    ["s", 1e9],
+    ["ms", 1e6],
+    ["us", 1e3],
+  ] as const) {
+    if (ns >= size) return `${(ns / size).toPrecision(3)} ${unit}`;
+  }
+  return `${ns} ns`;
+}
+
+const HEAD = ["vector", "source", "count", "per CPU", "latency min", "p50", "p99", "max", "handler p50", "EOIs"];
+/** Columns that hold words. */
+const LEFT = new Set([1, 3]);
+const MAX_CPUS_SHOWN = 8;
+
+function spreadCells(latency: Spread): string[] {
+  if (latency.count === 0) return ["-", "-", "-", "-"];
+  return [latency.min, latency.p50, latency.p99, latency.max].map(timeText);
+}
+
+function row(interrupt: InterruptReport): string[] {
+  const { perCpu, sources } = interrupt;
+  const shown = perCpu.slice(0, MAX_CPUS_SHOWN).join("/");
+  const first = sources[0]?.name ?? "-";
+  return [
+    hexOf(interrupt.vector),
+    sources.length > 1 ? `${first} +${sources.length - 1}` : first,
+    String(interrupt.count),
+    perCpu.length > MAX_CPUS_SHOWN ? `${shown}/...` : shown,
+    ...spreadCells(interrupt.latencyNs),
+    interrupt.handlerNs.count === 0 ? "-" : timeText(interrupt.handlerNs.p50),
+    String(interrupt.eois),
+  ];
+}
+
+/** Columns as wide as their widest cell. */
+function table(rows: string[][]): string[] {
+  const widths = HEAD.map((_, column) => Math.max(...rows.map(cells => cells[column]!.length)));
+  return rows.map(cells =>
+    cells
+      .map((cell, i) => (LEFT.has(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+/** Lines without their ends. */
+export function reportText(report: Report): string[] {
+  const lines: string[] = [];
+  const millions = (report.instructions / 1e6).toFixed(1);
+  lines.push(`${report.exit.detail}; ${millions} M instructions, ${timeText(report.virtualNs)} of virtual time`);
+  if (report.interrupts.length > 0) lines.push("", ...table([HEAD, ...report.interrupts.map(row)]));
+  const facts: string[] = [];
+  for (const { name, count } of report.exceptions) facts.push(`${name}: ${count}`);
+  for (const { vector, count } of report.softwareInterrupts) facts.push(`INT ${hexOf(vector)}: ${count}`);
+  if (report.nmis > 0) facts.push(`NMI: ${report.nmis}`);
+  const { localApic, pic } = report.spurious;
+  if (localApic + pic > 0) facts.push(`spurious: ${localApic} local APIC, ${pic} 8259`);
+  if (report.unhandled > 0) facts.push(`accepted and never taken: ${report.unhandled}`);
+  if (facts.length > 0) lines.push("", facts.join("   "));
+  for (const note of report.notes) lines.push(`note: ${note}`);
+  if (report.stateHash !== null) lines.push(`state hash ${report.stateHash}`);
+  return lines;
+}
