@@ -162,7 +162,8 @@ export class X86Cpu implements Processor {
         s.setLo(L.COUNT, s.int(L.COUNT) + debt);
         s.setLo(L.DEBT, 0);
       }
-      if (s.int(L.PENDING_OFFSET) !== 0 || s.int(L.DEBUG_TRAP) !== 0) this.#takeEvents();
+      if (s.int(L.DEBUG_TRAP) !== 0) s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) | L.PENDING.debugTrap);
+      if (s.int(L.PENDING_OFFSET) !== 0) this.#takeEvents();
       if (this.#stopAsked || s.int(L.COUNT) === 0 || s.int(L.ACTIVITY_OFFSET) !== ACTIVITY.running) break;
       if (this.#mustStep()) this.#step();
       else this.#go();
@@ -230,18 +231,15 @@ export class X86Cpu implements Processor {
     this.#hold(() => this.#engine.exports.execute(this.#s.base, record));
   }
 
-  /** Lets `run` retire one instruction: the rest of the budget waits in DEBT. A shadow that the instruction casts is noted in full. */
+  /** Lets `run` retire one instruction: the rest of the budget waits in DEBT. */
   #hold(run: () => number): void {
     const s = this.#s;
     const held = s.int(L.COUNT) - 1;
-    const shadow = s.int(L.SHADOW_COUNT);
     s.setLo(L.COUNT, 1);
     s.setLo(L.DEBT, s.int(L.DEBT) + held);
-    s.setLo(L.SHADOW_COUNT, -1);
     this.#inside = true;
     const reason = run();
     this.#inside = false;
-    s.setLo(L.SHADOW_COUNT, s.int(L.SHADOW_COUNT) === -1 ? shadow : s.int(L.SHADOW_COUNT) + s.int(L.DEBT));
     this.#left(reason);
   }
 

@@ -1,6 +1,5 @@
 /**
- * Events of one processor at an instruction boundary: what is taken, in the order of Intel SDM vol. 3A, table 6-2, and what it does. INIT and start-up:
- * vol. 3A, 9.1 and 9.4. Whether an NMI may come in the shadow of STI is left open by the manual; here only the shadow of MOV SS and POP SS holds it off.
+ * Events of one processor at an instruction boundary: takes what system/interrupt-window.ts chooses. INIT and start-up: Intel SDM vol. 3A, 9.1 and 9.4.
  */
 import { EVENT } from "../ports/events.ts";
 import { ACTIVITY } from "../ports/processor.ts";
@@ -10,10 +9,9 @@ import { resetRegisters } from "./reset.ts";
 import { FLAG } from "./state.ts";
 import type { Delivery } from "./system/delivery.ts";
 import type { Exceptions } from "./system/exceptions.ts";
+import { nextEvent, TAKE } from "./system/interrupt-window.ts";
 import type { Mmu } from "./system/mmu.ts";
 import type { Segmentation } from "./system/segmentation.ts";
-
-const SHADOW = { sti: 1, movSs: 2 } as const;
 
 export class Events {
   /** Counts deliveries, so that a single step knows whether its instruction ended in a handler. */
@@ -56,42 +54,26 @@ export class Events {
     const s = this.#ctx.state;
     for (;;) {
       const pending = s.int(L.PENDING_OFFSET);
+      // INIT comes first whatever the processor does; a start-up IPI behind it waits for the wait-for-SIPI state.
       if ((pending & L.PENDING.init) !== 0) {
         this.#init();
         continue;
       }
       const activity = s.int(L.ACTIVITY_OFFSET);
-      if (activity === ACTIVITY.waitForSipi) {
-        if ((pending & L.PENDING.sipi) === 0) return;
+      const trap = s.int(L.DEBUG_TRAP);
+      const event = nextEvent(activity, pending, trap, s.int(L.FLAG_OTHER), s.int(L.SHADOW), s.int(L.NMI_BLOCKED));
+      if (event === TAKE.none) return;
+      if (event === TAKE.sipi) {
         this.#startup();
         continue;
       }
-      const shadow = s.int(L.SHADOW);
-      const trap = s.int(L.DEBUG_TRAP);
-      if (activity !== ACTIVITY.shutdown && trap !== 0 && shadow !== SHADOW.movSs) {
-        this.#wake(activity);
-        this.delivered++;
-        this.#exceptions.raiseDebug(trap, false);
-      } else if ((pending & L.PENDING.nmi) !== 0 && s.int(L.NMI_BLOCKED) === 0 && shadow !== SHADOW.movSs) {
+      this.#wake(activity);
+      this.delivered++;
+      if (event === TAKE.taskTrap || event === TAKE.debugTrap) this.#exceptions.raiseDebug(trap, false);
+      else if (event === TAKE.nmi) {
         this.#clear(L.PENDING.nmi);
-        this.#wake(activity);
-        this.delivered++;
         this.#exceptions.nmi();
-      } else if (
-        activity !== ACTIVITY.shutdown &&
-        (pending & L.PENDING.intr) !== 0 &&
-        (s.int(L.FLAG_OTHER) & FLAG.if) !== 0 &&
-        shadow === 0
-      ) {
-        this.#wake(activity);
-        this.delivered++;
-        this.#exceptions.external(this.#ctx.apic.acknowledge());
-      } else {
-        // Debug traps wait in the shadow of MOV SS; what else is left has to wait for software.
-        this.#clear(L.PENDING.debugTrap);
-        return;
-      }
-      if (s.int(L.ACTIVITY_OFFSET) === ACTIVITY.shutdown) return;
+      } else this.#exceptions.external(this.#ctx.apic.acknowledge());
     }
   }
 

@@ -11,8 +11,11 @@ import { Cpuid, cpuidHelpers } from "./system/cpuid.ts";
 import { DebugRegisters, debugRegisterHelpers } from "./system/debug-registers.ts";
 import { Delivery } from "./system/delivery.ts";
 import { Exceptions } from "./system/exceptions.ts";
+import { farHelpers } from "./system/far-transfer.ts";
 import { ioHelpers, PortIo } from "./system/io.ts";
+import { iretHelpers } from "./system/iret.ts";
 import { segmentationHelpers } from "./system/load-segment.ts";
+import { miscHelpers } from "./system/misc.ts";
 import { Mmu } from "./system/mmu.ts";
 import { Msrs, msrHelpers } from "./system/msr.ts";
 import { Tsc, tscHelpers } from "./system/msr-tsc.ts";
@@ -115,6 +118,9 @@ export function cpuHelpers(ctx: CpuContext, u: CpuUnits, names: readonly string[
     ...cpuidHelpers(ctx, u.cpuid),
     ...syscallHelpers(ctx, u.mmu.tlb, u.seg),
     ...ioHelpers(ctx, u.io),
+    ...miscHelpers(ctx, u.mmu.tlb, u.mmu, u.delivery),
+    ...iretHelpers(ctx, u.mmu, u.seg, u.tasks),
+    ...farHelpers(ctx, u.mmu, u.seg, u.tasks),
   };
   return names.map(name => table[name] ?? (() => notBuilt(ctx, name)));
 }

@@ -150,7 +150,7 @@ export const ITLB_BASE = 0x80c;
 export const EXIT_REASON = 0x810;
 /** The record at which generated code stopped. */
 export const RECORD = 0x814;
-/** Value of COUNT when the instruction that casts a shadow (STI) retired. */
+/** COUNT + DEBT when the instruction that casts a shadow (STI, MOV SS) retired: the shadow covers the boundary at which this still holds. */
 export const SHADOW_COUNT = 0x818;
 /** 0: 16-bit code, 1: 32-bit code, 2: 64-bit code. */
 export const CODE_MODE = 0x81c;

@@ -1,12 +1,12 @@
 /**
- * The one place where the machine makes its processors.
+ * The one place where the machine makes its x86 processors, and starts the first one in the state that a boot loader prescribes.
  */
-import { Engine, engineBytes } from "../cpu/engine.ts";
-import { X86Cpu } from "../cpu/cpu.ts";
-import { startProcessor } from "../cpu/start.ts";
+import { exists } from "../base/assert.ts";
 import { CpuModel, type Vendor } from "../cpu/model.ts";
+import { X86Cpu } from "../cpu/cpu.ts";
+import { Engine, engineBytes } from "../cpu/engine.ts";
+import * as L from "../cpu/layout.ts";
 import type { EntryState } from "../firmware/boot-plan.ts";
-import { HostError } from "../base/assert.ts";
 import type { Ram } from "../memory/ram.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
 import type { LocalApicPort, TimestampCounter } from "../ports/cpu-port.ts";
@@ -21,15 +21,16 @@ export type ProcessorOptions = {
   readonly bsp: boolean;
   /** Holds the engine's area, from 0 to `engineBytes`, and then guest RAM. */
   readonly memory: WebAssembly.Memory;
-  readonly engineBytes: number;
   readonly ram: Ram;
   readonly bus: CpuBus;
   readonly apic: LocalApicPort;
   readonly clock: Clock;
   readonly trace: Trace;
-  readonly vendor: string;
+  readonly vendor: Vendor;
   /** `+name` or `-name`. */
   readonly features: readonly string[];
+  /** The x87 unit's FERR#, which the board brings to IRQ 13. */
+  readonly ferr: (level: boolean) => void;
 };
 
 /** A processor with what only the board asks of it. */
@@ -37,53 +38,89 @@ export interface BoardProcessor extends Processor {
   readonly tsc: TimestampCounter;
   /** Called after a reset, on the bootstrap processor only: it starts in this state instead of at the reset vector. */
   start(entry: EntryState): void;
+  /** After a triple fault: what led to it, in one line. */
+  shutdownReason(): string;
   /** One line each about what the user should know at the end (instructions that are not built). */
   notes(): readonly string[];
-  /** One line: the chain of exceptions that ended in shutdown. */
-  shutdownReason(): string;
 }
 
-/** Bytes in front of guest RAM that the engine needs, and where in them its map of code pages lies (−1: it has none there). */
-export function engineArea(cpus: number, _ramBytes: number): { bytes: number; codePages: number } {
-  return { bytes: engineBytes(cpus), codePages: -1 };
+/** Bytes in front of guest RAM that the engine needs. */
+export function engineArea(cpus: number): number {
+  return engineBytes(cpus);
 }
 
-/** One engine for all processors that share a memory. */
-const engines = new WeakMap<WebAssembly.Memory, { engine: Engine; model: CpuModel }>();
-
-function engineOf(options: ProcessorOptions): { engine: Engine; model: CpuModel } {
-  const known = engines.get(options.memory);
-  if (known !== undefined) return known;
-  const { vendor, features, memory, cpus, ram } = options;
-  if (vendor !== "GenuineIntel" && vendor !== "AuthenticAMD") {
-    throw new HostError(`unknown CPU vendor "${vendor}": GenuineIntel and AuthenticAMD are possible`, 64);
-  }
-  const model = new CpuModel(vendor satisfies Vendor, features);
-  const engine = new Engine(memory, cpus, ram, model);
-  ram.onInvalidate(page => engine.written(page, 0, 4096));
-  const made = { engine, model };
-  engines.set(memory, made);
-  return made;
+/** A maker of the processors of one machine, which share one engine. */
+export function processorMaker(): (options: ProcessorOptions) => BoardProcessor {
+  let shared: { engine: Engine; model: CpuModel } | null = null;
+  return options => {
+    if (shared === null) {
+      const { memory, cpus, ram, vendor, features } = options;
+      const model = new CpuModel(vendor, features);
+      shared = { engine: new Engine(memory, cpus, ram, model), model };
+    }
+    return createProcessor(options, exists(shared, "no engine"));
+  };
 }
 
-class BoardCpu extends X86Cpu implements BoardProcessor {
+function createProcessor(options: ProcessorOptions, shared: { engine: Engine; model: CpuModel }): BoardProcessor {
+  const { index, bus, ram, apic, clock, trace, cpus, bsp, ferr } = options;
+  return new PcProcessor({ index, bus, ram, apic, clock, trace, cpus, bsp, ferr, ...shared });
+}
+
+/** Access rights as the engine keeps them: present, accessed, 32-bit, 4 KiB granular. */
+const CODE32 = 0xc09b;
+const DATA32 = 0xc093;
+const LIMIT_4G = 0xffffffff;
+const CR0_PROTECTED = 0x11;
+const CR0_REAL = 0x10;
+
+class PcProcessor extends X86Cpu implements BoardProcessor {
   get tsc(): TimestampCounter {
     return this.units.tsc;
   }
+
   start(entry: EntryState): void {
-    startProcessor(this, entry);
+    const s = this.ctx.state;
+    const flat = entry.mode === "protected";
+    s.set64(L.CR0, flat ? CR0_PROTECTED : CR0_REAL, 0);
+    const segments = [
+      [L.SEG.cs, entry.cs],
+      [L.SEG.ds, entry.ds],
+      [L.SEG.es, entry.es],
+      [L.SEG.ss, entry.ss],
+      [L.SEG.fs, entry.ds],
+      [L.SEG.gs, entry.ds],
+    ] as const;
+    for (const [seg, selector] of segments) {
+      const base = flat ? 0 : selector * 16;
+      s.setLo(L.SEG_SELECTOR + seg * 4, selector);
+      s.set64(L.SEG_BASE + seg * 8, base, 0);
+      if (seg < 4) s.setLo(L.SEG_HIDDEN_BASE + seg * 4, base);
+      if (!flat) continue;
+      s.setLo(L.SEG_LIMIT + seg * 4, LIMIT_4G);
+      s.setLo(L.SEG_ATTR + seg * 4, seg === L.SEG.cs ? CODE32 : DATA32);
+    }
+    s.set64(L.GDTR_BASE, entry.gdtBase, 0);
+    s.setLo(L.GDTR_LIMIT, entry.gdtLimit);
+    if (!flat) s.setLo(L.IDTR_LIMIT, 0x3ff);
+    const registers = [
+      [L.REG.rax, entry.eax],
+      [L.REG.rbx, entry.ebx],
+      [L.REG.rdx, entry.edx],
+      [L.REG.rsp, entry.esp],
+    ] as const;
+    for (const [register, value] of registers) s.set64(L.GPR + register * 8, value, 0);
+    s.set64(L.RIP, entry.eip, 0);
+    this.restored();
   }
+
+  shutdownReason(): string {
+    return `CPU ${this.index} shut down after a triple fault: ${this.units.exceptions.chain.describe()}`;
+  }
+
   notes(): readonly string[] {
     return [...this.ctx.notBuilt].map(
-      ([name, count]) => `instruction not built: ${name}, met ${count} times by CPU ${this.index}`,
+      ([name, count]) => `CPU ${this.index} met ${name} ${count} times, which is not built: #UD`,
     );
   }
-  shutdownReason(): string {
-    return `CPU ${this.index} shut down: ${this.units.exceptions.chain.describe()}`;
-  }
-}
-
-export function createProcessor(options: ProcessorOptions): BoardProcessor {
-  const { engine, model } = engineOf(options);
-  return new BoardCpu({ ...options, engine, model });
 }

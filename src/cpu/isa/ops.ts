@@ -144,20 +144,20 @@ export abstract class Ops {
 
   /** Condition that `bytes` at `address` can be accessed directly, and the host address if so. */
   #lookup(segment: Ex, address: Ex, bytes: number, write: boolean): { hit: Ex; host: Ex } {
-    const linear = this.legacy
-      ? this.let(
-          i64.extendU(i32.add(i32.wrap(address), i32.load(i32.add(this.cpu, i32.shl(segment, c32(3))), L.SEG_BASE))),
-        )
-      : address;
+    return this.span(segment, address, c64(bytes - 1), write);
+  }
+
+  /** Whether the bytes from `address` to `address + more` lie in one page of RAM that may be accessed at once, and where. */
+  span(segment: Ex, address: Ex, more: Ex, write: boolean): { hit: Ex; host: Ex } {
+    const plus = (a: Ex): Ex => (more.k === 0n ? a : i64.add(a, more));
+    const slotOf = (offset: number): Ex => i64.load(i32.add(this.cpu, i32.shl(segment, c32(3))), offset);
+    const linear = this.legacy ? this.let(i64.and(i64.add(address, slotOf(L.SEG_BASE)), c64(0xffffffff))) : address;
     const vpn = this.let(i32.wrap(i64.shrU(linear, c64(12))));
     const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
     const entry = this.let(i32.add(i32.load(this.cpu, L.DTLB_BASE), slot));
-    const last = bytes === 1 ? linear : i64.add(linear, c64(bytes - 1));
-    let hit = i64.eq(i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead), i64.and(last, c64(-4096)));
-    if (this.legacy) {
-      const top = i64.load(i32.add(this.cpu, i32.shl(segment, c32(3))), write ? L.SEG_WRITE_TOP : L.SEG_READ_TOP);
-      hit = i32.and(hit, i64.leS(bytes === 1 ? address : i64.add(address, c64(bytes - 1)), top));
-    }
+    const tag = i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead);
+    let hit = i64.eq(tag, i64.and(plus(linear), c64(-4096)));
+    if (this.legacy) hit = i32.and(hit, i64.leS(plus(address), slotOf(write ? L.SEG_WRITE_TOP : L.SEG_READ_TOP)));
     return { hit, host: i32.add(i32.wrap(linear), i32.load(entry, L.DTLB.addend)) };
   }
 

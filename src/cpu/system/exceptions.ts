@@ -42,6 +42,15 @@ export class FaultChain {
     link.rsp = rsp;
     link.cr2 = cr2;
   }
+  /** One line for people: vectors, error codes, RIP, RSP and CR2 of each link. */
+  describe(): string {
+    const hex = (n: number): string => (n < 0 ? BigInt.asUintN(64, BigInt(n)) : BigInt(n)).toString(16);
+    const one = (l: ChainLink): string => {
+      const error = l.error >= 0 ? ` error ${hex(l.error)}` : "";
+      return `vector ${l.vector}${error} at RIP ${hex(l.rip)} RSP ${hex(l.rsp)} CR2 ${hex(l.cr2)}`;
+    };
+    return this.links().map(one).join(", then ");
+  }
   /** The links in order; copies nothing. */
   links(): readonly ChainLink[] {
     return this.#links.slice(0, this.length);

@@ -45,7 +45,7 @@ class SegmentLoads {
     if (seg !== L.SEG.ss) return;
     const s = this.#ctx.state;
     s.setLo(L.SHADOW, SHADOW_MOV_SS);
-    s.setLo(L.SHADOW_COUNT, s.int(L.COUNT));
+    s.setLo(L.SHADOW_COUNT, s.int(L.COUNT) + s.int(L.DEBT));
   }
 
   movSreg(record: number): number {

@@ -128,6 +128,58 @@ class StringOp {
     });
   }
 
+  /** MOVS and STOS upwards in plain RAM: the whole chunk in one go, all but its last element, which the loop does. */
+  atOnce(count: Ex, step: Ex): void {
+    const { o, name, size } = this;
+    const shift = Math.log2(size / 8);
+    o.f.if(i32.and(i32.gtU(count, c32(4)), i64.gtS(step, c64(0))), () => {
+      const bytes = o.let(i32.shl(i32.sub(count, c32(1)), c32(shift)));
+      const more = o.let(i64.extendU(i32.sub(bytes, c32(1))));
+      const di = this.register(rdi);
+      const to = o.span(this.destinationSegment(), di, more, true);
+      const toHost = o.let(to.host);
+      const toHit = o.let(to.hit);
+      const finish = (): void => {
+        if (name === "movs") this.setRegister(rsi, o.let(i64.add(this.register(rsi), i64.extendU(bytes))));
+        this.setRegister(rdi, o.let(i64.add(di, i64.extendU(bytes))));
+        this.setRegister(rcx, o.let(i64.sub(this.register(rcx), i64.extendU(i32.sub(count, c32(1))))));
+        o.f.set(count, c32(1));
+      };
+      if (name === "stos") {
+        o.f.if(toHit, () => {
+          this.fill(toHost, bytes);
+          finish();
+        });
+        return;
+      }
+      const from = o.span(this.sourceSegment(), this.sourceAddress(this.register(rsi)), more, false);
+      const fromHost = o.let(from.host);
+      // A destination that begins inside the source repeats what was copied before: element by element.
+      const apart = i32.geU(i32.sub(toHost, fromHost), bytes);
+      o.f.if(i32.and(i32.and(toHit, from.hit), apart), () => {
+        o.f.memoryCopy(toHost, fromHost, bytes);
+        finish();
+      });
+    });
+  }
+  /** Stores the accumulator over and over. */
+  fill(host: Ex, bytes: Ex): void {
+    const { o, size } = this;
+    const value = o.let(o.getGpr(0, size));
+    if (size === 8) {
+      o.f.memoryFill(host, value, bytes);
+      return;
+    }
+    const at = o.f.local(TY.i32);
+    o.f.set(at, host);
+    const end = o.let(i32.add(host, bytes));
+    o.f.loop(again => {
+      o.f.storeSize(size / 8, at, 0, value);
+      o.f.set(at, i32.add(at, c32(size / 8)));
+      again(i32.ltU(at, end));
+    });
+  }
+
   /** REP: `until` is the value of ZF that ends SCAS and CMPS (0: REPE, 1: REPNE). */
   repeat(until: 0 | 1): void {
     const { o } = this;
@@ -135,6 +187,7 @@ class StringOp {
     const step = this.step();
     const count = this.chunk(step);
     this.limitToRam(count);
+    if (this.name === "movs" || this.name === "stos") this.atOnce(count, step);
     const done = o.f.local(TY.i32);
     o.f.loop(again => {
       this.element(step);
