@@ -42,16 +42,6 @@ export class LocalApic extends LapicCore implements LocalApicPort {
   msrHigh = 0;
   readonly #message = new InterruptMessage();
 
-  /**
-   * What firmware leaves on the bootstrap processor so that 8259 interrupts and NMIs arrive: virtual wire mode, MultiProcessor Specification 1.4, section
-   * 3.6.2.2 and its programming example (SVR enabled with vector 0x0F, LINT0 ExtINT, LINT1 NMI). For a board that starts a guest without firmware.
-   */
-  enterVirtualWireMode(): void {
-    this.#writeRegister(LAPIC_REG.SVR, 0x10f);
-    this.#writeLvt(LVT.lint0, DELIVERY.extInt << LVT_ENTRY.deliveryMode.shift);
-    this.#writeLvt(LVT.lint1, DELIVERY.nmi << LVT_ENTRY.deliveryMode.shift);
-  }
-
   // --- xAPIC page ----------------------------------------------------------------------------------------------------------------------------------
 
   read(offset: number, size: number): number {

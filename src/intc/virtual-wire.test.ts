@@ -46,10 +46,17 @@ function board() {
   return { pic, gate, io, signals, bsp: lapics[0]!, ap: lapics[1]! };
 }
 
+/** As firmware programs it: software-enabled, LINT0 ExtINT, LINT1 NMI. */
+function enterVirtualWireMode(apic: LocalApic): void {
+  apic.write(0xf0, 4, 0x1ff);
+  apic.write(0x350, 4, 0x8700);
+  apic.write(0x360, 4, 0x8400);
+}
+
 describe("virtual wire mode via the local APIC", () => {
   test("an 8259 interrupt reaches the bootstrap processor only, with the 8259's vector", () => {
     const { pic, bsp, signals } = board();
-    bsp.enterVirtualWireMode();
+    enterVirtualWireMode(bsp);
     pic.lineChanged(12, true, 0);
     expect(signals.map(s => s.level)).toEqual([true, false]);
     expect(bsp.acknowledge()).toBe(0x2c);
@@ -58,7 +65,7 @@ describe("virtual wire mode via the local APIC", () => {
   });
   test("a withdrawn request is the 8259's spurious interrupt", () => {
     const { pic, bsp } = board();
-    bsp.enterVirtualWireMode();
+    enterVirtualWireMode(bsp);
     pic.lineChanged(3, true, 0);
     pic.lineChanged(3, false, 0);
     expect([bsp.acknowledge(), bsp.lastExtInt, bsp.lastSpurious]).toEqual([0x27, true, true]);
@@ -70,7 +77,7 @@ describe("virtual wire mode via the local APIC", () => {
   });
   test("the NMI gate arrives by LINT1", () => {
     const { gate, bsp, signals } = board();
-    bsp.enterVirtualWireMode();
+    enterVirtualWireMode(bsp);
     gate.lineChanged(0, true, 0);
     expect(signals.map(s => s.events)).toEqual([["nmi"], []]);
   });
