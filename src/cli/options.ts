@@ -23,7 +23,7 @@ export type RunOptions = {
   readonly trace: string | null;
   readonly log: string | null;
   readonly stateHash: boolean;
-  readonly vendor: string;
+  readonly vendor: "GenuineIntel" | "AuthenticAMD";
   readonly features: readonly string[];
   readonly testDevices: boolean;
 };

@@ -20,6 +20,7 @@ export const IRQ = {
   rtc: 8,
   acpi: 9,
   mouse: 12,
+  coprocessor: 13,
   disk1: 14,
   disk2: 15,
 } as const;
@@ -31,6 +32,7 @@ const NAMES: { readonly [irq: number]: string } = {
   [IRQ.rtc]: "RTC",
   [IRQ.acpi]: "ACPI",
   [IRQ.mouse]: "mouse",
+  [IRQ.coprocessor]: "FERR",
   [IRQ.disk1]: "disk 1",
   [IRQ.disk2]: "disk 2",
 };

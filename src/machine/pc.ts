@@ -3,6 +3,7 @@
  */
 import { HostError } from "../base/assert.ts";
 import { MIB, type Ns } from "../base/units.ts";
+import type { Vendor } from "../cpu/model.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
 import { FwCfg } from "../devices/fw-cfg.ts";
@@ -40,7 +41,7 @@ import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
 import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
-import { type BoardProcessor, createProcessor, engineArea, type ProcessorOptions } from "./processor.ts";
+import { type BoardProcessor, engineArea, type ProcessorOptions, processorMaker } from "./processor.ts";
 import { cmosMemory, enterVirtualWire, initialisePics, resetParts } from "./reset.ts";
 import { Scheduler, STOP } from "./scheduler.ts";
 import { SeededChoice } from "./seeded-choice.ts";
@@ -56,7 +57,7 @@ export type PcOptions = {
   readonly memory: number;
   readonly image: BootFile;
   readonly modules?: readonly BootFile[];
-  readonly vendor?: string;
+  readonly vendor?: Vendor;
   /** `+name` and `-name`. */
   readonly features?: readonly string[];
   /** Draws the free choices (slice lengths); without it the first alternative is taken everywhere. */
@@ -114,11 +115,9 @@ export class Pc implements Stateful {
     this.#facts = { lowBytes: low, highBytes: high };
     this.plan = loadImage(options.image, options.modules ?? [], this.#facts);
 
-    const engine = engineArea(cpus, memory);
-    this.#memory = allocate(engine.bytes + memory);
-    const { buffer } = this.#memory;
-    const codePages = engine.codePages < 0 ? undefined : new Uint8Array(buffer, engine.codePages, memory / 4096);
-    this.ram = new Ram(buffer, engine.bytes, memory, codePages);
+    const engineBytes = engineArea(cpus);
+    this.#memory = allocate(engineBytes + memory);
+    this.ram = new Ram(this.#memory.buffer, engineBytes, memory);
     this.space = new AddressSpace(this.ram);
     this.#mapRam(low, high);
 
@@ -132,7 +131,7 @@ export class Pc implements Stateful {
     this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace }));
     this.#add(this.#fabric);
     this.#add(this.#nmiGate);
-    const wires = this.#makeProcessors(engine.bytes);
+    const wires = this.#makeProcessors();
     this.#connectControllers();
 
     this.uart = this.#makeSerial();
@@ -172,9 +171,10 @@ export class Pc implements Stateful {
 
   // --- processors and interrupt controllers -------------------------------------------------------------------------------------------------------
 
-  #makeProcessors(engineBytes: number): CpuWires[] {
-    const { cpus, vendor = "GenuineIntel", features = [], makeProcessor = createProcessor } = this.#options;
+  #makeProcessors(): CpuWires[] {
+    const { cpus, vendor = "GenuineIntel", features = [], makeProcessor = processorMaker() } = this.#options;
     const { clock, queue, trace, ram } = this;
+    const ferr = this.#pin(IRQ.coprocessor);
     return Array.from({ length: cpus }, (_, index) => {
       const wires = new CpuWires(index);
       const bsp = index === 0;
@@ -188,7 +188,6 @@ export class Pc implements Stateful {
         cpus,
         bsp,
         memory: this.#memory,
-        engineBytes,
         ram,
         bus: new CpuBusPort(index, this.space, this.ports, trace),
         apic,
@@ -196,6 +195,7 @@ export class Pc implements Stateful {
         trace,
         vendor,
         features,
+        ferr: level => ferr.set(level),
       });
       this.cpus.push(this.#add(cpu));
       return wires;

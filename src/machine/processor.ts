@@ -2,6 +2,7 @@
  * The one place where the machine makes its x86 processors, and starts the first one in the state that a boot loader prescribes.
  */
 import { exists } from "../base/assert.ts";
+import { PAGE } from "../base/units.ts";
 import { CpuModel, type Vendor } from "../cpu/model.ts";
 import { X86Cpu } from "../cpu/cpu.ts";
 import { Engine, engineBytes } from "../cpu/engine.ts";
@@ -56,7 +57,9 @@ export function processorMaker(): (options: ProcessorOptions) => BoardProcessor 
     if (shared === null) {
       const { memory, cpus, ram, vendor, features } = options;
       const model = new CpuModel(vendor, features);
-      shared = { engine: new Engine(memory, cpus, ram, model), model };
+      const engine = new Engine(memory, cpus, ram, model);
+      ram.onInvalidate(page => engine.written(page, 0, PAGE));
+      shared = { engine, model };
     }
     return createProcessor(options, exists(shared, "no engine"));
   };
