@@ -7,7 +7,7 @@ import { describePart } from "../ports/part.contract.ts";
 import type { Window } from "../ports/window.ts";
 import { ApicRig, messageOf } from "./apic-rig.testing.ts";
 import type { LocalApic } from "./lapic.ts";
-import { APIC_BASE, ICR, LVT_ENTRY, SVR, VERSION } from "./lapic.regs.ts";
+import { APIC_BASE, ICR, LVT_ENTRY, lapicRegisterName, SVR, VERSION } from "./lapic.regs.ts";
 import type { LapicOptions } from "./lapic-core.ts";
 
 /** One software-enabled xAPIC. */
@@ -72,6 +72,16 @@ describe("register words of the manual", () => {
     expect([ICR.destination.word, ICR.destination.shift]).toEqual([1, 24]);
     expect([LVT_ENTRY.remoteIrr.mask, LVT_ENTRY.mask.mask, LVT_ENTRY.timerMode.shift]).toEqual([0x4000, 0x10000, 17]);
     expect([APIC_BASE.bsp.mask, APIC_BASE.extd.mask, APIC_BASE.enable.mask]).toEqual([0x100, 0x400, 0x800]);
+  });
+  test("registers have the manual's names (Local APIC Register Address Map)", () => {
+    expect([0x80, 0x130, 0x2f0, 0x350, 0x3f0, 0x40].map(lapicRegisterName)).toEqual([
+      "TPR",
+      "ISR3",
+      "LVT CMCI",
+      "LVT LINT0",
+      "self IPI",
+      "reserved",
+    ]);
   });
   test("state after power-up (Local APIC State After Power-Up or Reset)", () => {
     const apic = new ApicRig(2).lapics[1]!;
