@@ -3,13 +3,15 @@ import * as L from "../src/cpu/layout.ts";
 import { KIND } from "../src/cpu/system/delivery-kind.ts";
 import { AT, SEL, SystemFixture } from "../src/cpu/system/segmentation-fixture.ts";
 
+/** Nanoseconds per round: the best of many short batches, so that other work on the machine disturbs little. */
 function measure(name: string, rounds: number, body: () => void): void {
-  for (let i = 0; i < 3; i++) for (let j = 0; j < rounds / 4; j++) body();
+  for (let i = 0; i < rounds; i++) body();
+  const batch = 2000;
   let best = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 5; run++) {
+  for (let done = 0; done < rounds; done += batch) {
     const start = process.hrtime.bigint();
-    for (let i = 0; i < rounds; i++) body();
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / rounds);
+    for (let i = 0; i < batch; i++) body();
+    best = Math.min(best, Number(process.hrtime.bigint() - start) / batch);
   }
   console.log(`${name.padEnd(44)} ${best.toFixed(1)} ns`);
 }

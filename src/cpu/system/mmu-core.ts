@@ -176,7 +176,7 @@ export class MmuCore {
 
   /** Finds or fills the entry of the page of `linear`. −1: refused, see the fault fields. */
   protected entry(bank: number, linear: number, write: boolean): number {
-    const e = this.tlb.find(bank, Math.floor(linear / PAGE));
+    const e = this.tlb.find(bank, linear);
     if (e >= 0 && (!write || (this.tlb.flags(e) & ENTRY.write) !== 0)) return e;
     return this.#miss(bank, linear, write);
   }

@@ -32,7 +32,7 @@ export class Mmu extends MmuCore {
     const tlb = this.tlb;
     const offset = linear & 0xfff;
     if (size <= 4 && offset + size <= PAGE) {
-      const e = tlb.find(tlb.bank, Math.floor(linear / PAGE));
+      const e = tlb.find(tlb.bank, linear);
       if (e >= 0 && (tlb.flags(e) & NOT_DEVICE) === 0) {
         const page = tlb.physicalPage(e);
         const apic = this.ctx.apic;
@@ -56,7 +56,7 @@ export class Mmu extends MmuCore {
     const tlb = this.tlb;
     const offset = linear & 0xfff;
     if (size <= 4 && offset + size <= PAGE) {
-      const e = tlb.find(tlb.bank, Math.floor(linear / PAGE));
+      const e = tlb.find(tlb.bank, linear);
       if (e >= 0 && (tlb.flags(e) & (NOT_DEVICE | ENTRY.write)) === ENTRY.write) {
         const low = s.lo(L.SLOW_DATA);
         const value = size === 4 ? low : size === 2 ? low & 0xffff : low & 0xff;

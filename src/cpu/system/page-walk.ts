@@ -21,7 +21,7 @@ const D = 0x40;
 const PS = 0x80;
 const G = 0x100;
 const NX = 1 << 31;
-/** Bits of the high word of an entry above the physical address and below bit 52. Pages are kept in 32 bits, so PHYSICAL_BITS may be at most 44. */
+/** Bits of the high word of an entry above the physical address and below bit 52. Page numbers are kept as signed words, so PHYSICAL_BITS may be at most 43. */
 const HIGH_RESERVED = 0xfffff & -(1 << (PHYSICAL_BITS - 32));
 /** High word's part of the physical address. */
 const HIGH_ADDRESS = (1 << (PHYSICAL_BITS - 32)) - 1;
@@ -42,14 +42,19 @@ export class PageWalker {
   readonly #ctx: CpuContext;
   /** Told about a RAM page with decoded code in which an accessed or dirty flag was set. */
   readonly #onCodeWrite: (ramPage: number, offset: number, length: number) => void;
-  readonly #keys = new Float64Array(CACHE_PAGES).fill(-1);
-  readonly #hosts = new Float64Array(CACHE_PAGES);
+  readonly #i32: Int32Array;
+  readonly #pse36: boolean;
+  readonly #gigabytes: boolean;
+  /** Where page-table pages lie: page number, and word index in the memory buffer (−1: not in RAM). */
+  readonly #keys = new Int32Array(CACHE_PAGES).fill(-1);
+  readonly #hosts = new Int32Array(CACHE_PAGES);
   #generation = -1;
   /** The entry that was read last. */
   #low = 0;
   #high = 0;
-  /** Entries of this walk: physical addresses and low words, for setting flags. */
-  readonly #path = new Float64Array(4);
+  /** Entries of this walk: page, byte offset in it, low word; for setting flags. */
+  readonly #pages = new Int32Array(4);
+  readonly #offsets = new Int32Array(4);
   readonly #words = new Int32Array(4);
   #depth = 0;
   #rights = 0;
@@ -60,6 +65,9 @@ export class PageWalker {
   constructor(ctx: CpuContext, onCodeWrite: (ramPage: number, offset: number, length: number) => void) {
     this.#ctx = ctx;
     this.#onCodeWrite = onCodeWrite;
+    this.#i32 = ctx.state.i32;
+    this.#pse36 = ctx.model.has("pse36");
+    this.#gigabytes = ctx.model.has("pdpe1gb");
   }
 
   /**
@@ -70,6 +78,7 @@ export class PageWalker {
     const s = this.#ctx.state;
     if ((s.int(L.CR0) & CR0.pg) === 0) return this.#identity(linear);
     const efer = s.int(L.EFER);
+    this.#checkGeneration();
     this.#depth = 0;
     this.#rights = US | RW;
     this.#nx = 0;
@@ -105,20 +114,22 @@ export class PageWalker {
    */
   loadPdptes(): void {
     const s = this.#ctx.state;
-    const table = (s.lo(L.CR3) & 0xffffffe0) >>> 0;
+    const table = s.lo(L.CR3) >>> 12;
+    const offset = s.lo(L.CR3) & 0xfe0;
+    this.#checkGeneration();
     for (let i = 0; i < 4; i++) {
-      this.#read64(table + i * 8);
+      this.#read64(table, offset + i * 8);
       const bad = (this.#low & 0x1e6) !== 0 || (this.#high & (HIGH_RESERVED | 0xfff00000)) !== 0;
       if ((this.#low & P) !== 0 && bad) raise(EXC.gp, 0);
     }
     for (let i = 0; i < 4; i++) {
-      this.#read64(table + i * 8);
+      this.#read64(table, offset + i * 8);
       s.set64(L.PDPTE + i * 8, this.#low, this.#high);
     }
   }
 
   #identity(linear: number): boolean {
-    this.page = Math.floor((linear >>> 0) / PAGE);
+    this.page = linear >>> 12;
     this.user = true;
     this.writable = true;
     this.dirty = true;
@@ -155,25 +166,27 @@ export class PageWalker {
       const word = this.#words[i]!;
       if ((word & wanted) === wanted) continue;
       this.#words[i] = word | wanted;
-      this.#write32(this.#path[i]!, (word | wanted) >>> 0);
+      this.#write32(this.#pages[i]!, this.#offsets[i]!, word | wanted);
     }
   }
 
-  /** Takes the entry just read (at `address`) into the rights. False: not present. */
-  #step(address: number): boolean {
+  /** Takes the entry just read into the rights. False: not present. */
+  #step(page: number, offset: number): boolean {
     const low = this.#low;
     if ((low & P) === 0) return false;
-    this.#path[this.#depth] = address;
-    this.#words[this.#depth] = low;
-    this.#depth++;
+    const depth = this.#depth++;
+    this.#pages[depth] = page;
+    this.#offsets[depth] = offset;
+    this.#words[depth] = low;
     this.#rights &= low;
     return true;
   }
 
   /** The same for 8-byte entries: NX and the reserved high bits too. `reservedLow`: reserved bits of the low word. */
-  #step64(address: number, reservedLow: number): boolean {
-    this.#read64(address);
-    if (!this.#step(address)) return false;
+  #step64(page: number, index: number, reservedLow: number): boolean {
+    const offset = (index & 0x1ff) << 3;
+    this.#read64(page, offset);
+    if (!this.#step(page, offset)) return false;
     this.#nx |= this.#high & NX;
     const high = this.#high & (HIGH_RESERVED | this.#reservedNx);
     if (high !== 0 || (this.#low & reservedLow) !== 0) this.#reserved = true;
@@ -183,22 +196,22 @@ export class PageWalker {
   #walk32(linear: number): boolean {
     const s = this.#ctx.state;
     const word = linear | 0;
-    const directory = (s.lo(L.CR3) & 0xfffff000) >>> 0;
-    let address = directory + ((word >>> 22) << 2);
-    this.#read32(address);
-    if (!this.#step(address)) return false;
+    const directory = s.lo(L.CR3) >>> 12;
+    const offset = (word >>> 22) << 2;
+    this.#low = this.#read32(directory, offset);
+    if (!this.#step(directory, offset)) return false;
     const pde = this.#low;
     if ((pde & PS) !== 0 && (s.int(L.CR4) & CR4.pse) !== 0) {
-      const pse36 = this.#ctx.model.has("pse36");
-      if ((pde & (pse36 ? 0x200000 : 0x3fe000)) !== 0) this.#reserved = true;
+      if ((pde & (this.#pse36 ? 0x200000 : 0x3fe000)) !== 0) this.#reserved = true;
       this.large = true;
-      const high = pse36 ? (pde >>> 13) & 0xff : 0;
-      this.page = high * 0x100000 + ((pde >>> 22) << 10) + ((word >>> 12) & 0x3ff);
+      const high = this.#pse36 ? (pde >>> 13) & 0xff : 0;
+      this.page = (high << 20) | ((pde >>> 22) << 10) | ((word >>> 12) & 0x3ff);
       return true;
     }
-    address = ((pde & 0xfffff000) >>> 0) + (((word >>> 12) & 0x3ff) << 2);
-    this.#read32(address);
-    if (!this.#step(address)) return false;
+    const table = pde >>> 12;
+    const entry = ((word >>> 12) & 0x3ff) << 2;
+    this.#low = this.#read32(table, entry);
+    if (!this.#step(table, entry)) return false;
     this.page = this.#low >>> 12;
     return true;
   }
@@ -216,18 +229,16 @@ export class PageWalker {
   #walk64(linear: number): boolean {
     const s = this.#ctx.state;
     const word = linear | 0;
-    const high = Math.floor(linear / TWO32);
-    const root = ((s.lo(L.CR3) & 0xfffff000) >>> 0) + (s.lo(L.CR3 + 4) & HIGH_ADDRESS) * TWO32;
-    if (!this.#step64(root + ((high >> 7) & 0x1ff) * 8, PS)) return false;
+    const high = Math.floor(linear / TWO32) | 0;
+    const root = (s.lo(L.CR3) >>> 12) | ((s.lo(L.CR3 + 4) & HIGH_ADDRESS) << 20);
+    if (!this.#step64(root, high >> 7, PS)) return false;
     if (this.#reserved) return true;
-    const gigabytes = this.#ctx.model.has("pdpe1gb");
-    const index = ((high << 2) | (word >>> 30)) & 0x1ff;
-    if (!this.#step64(this.#frame() + index * 8, gigabytes ? 0 : PS)) return false;
+    if (!this.#step64(this.#frame(), (high << 2) | (word >>> 30), this.#gigabytes ? 0 : PS)) return false;
     if (this.#reserved) return true;
     if ((this.#low & PS) !== 0) {
       if ((this.#low & 0x3fffe000) !== 0) this.#reserved = true;
       this.large = true;
-      this.page = (this.#high & HIGH_ADDRESS) * 0x100000 + ((this.#low >>> 30) << 18) + ((word >>> 12) & 0x3ffff);
+      this.page = (this.#frame() & ~0x3ffff) | ((word >>> 12) & 0x3ffff);
       return true;
     }
     return this.#directory(word);
@@ -235,69 +246,68 @@ export class PageWalker {
 
   /** The two lowest levels of PAE and 4-level paging, below the entry in #low/#high. */
   #directory(word: number): boolean {
-    if (!this.#step64(this.#frame() + ((word >>> 21) & 0x1ff) * 8, 0)) return false;
+    if (!this.#step64(this.#frame(), word >>> 21, 0)) return false;
     if (this.#reserved) return true;
     if ((this.#low & PS) !== 0) {
       if ((this.#low & 0x1fe000) !== 0) this.#reserved = true;
       this.large = true;
-      this.page = (this.#high & HIGH_ADDRESS) * 0x100000 + ((this.#low >>> 21) << 9) + ((word >>> 12) & 0x1ff);
+      this.page = (this.#frame() & ~0x1ff) | ((word >>> 12) & 0x1ff);
       return true;
     }
-    if (!this.#step64(this.#frame() + ((word >>> 12) & 0x1ff) * 8, 0)) return false;
-    this.page = (this.#high & HIGH_ADDRESS) * 0x100000 + (this.#low >>> 12);
+    if (!this.#step64(this.#frame(), word >>> 12, 0)) return false;
+    this.page = this.#frame();
     return true;
   }
 
-  /** Physical address of the table that the entry just read points at. */
+  /** Page number that the entry just read points at. */
   #frame(): number {
-    return (this.#high & HIGH_ADDRESS) * TWO32 + ((this.#low & 0xfffff000) >>> 0);
+    return ((this.#high & HIGH_ADDRESS) << 20) | (this.#low >>> 12);
   }
 
-  /** Byte offset of a page-table page in the memory buffer, −1 when it does not lie in RAM. */
+  #checkGeneration(): void {
+    const generation = this.#ctx.bus.generation;
+    if (this.#generation === generation) return;
+    this.#generation = generation;
+    this.#keys.fill(-1);
+  }
+
+  /** Word index in the memory buffer of a page-table page, −1 when it does not lie in RAM. */
   #host(page: number): number {
     const slot = page & (CACHE_PAGES - 1);
-    if (this.#generation !== this.#ctx.bus.generation) {
-      this.#generation = this.#ctx.bus.generation;
-      this.#keys.fill(-1);
-    }
     if (this.#keys[slot] === page) return this.#hosts[slot]!;
-    const host = this.#ctx.bus.lookup(page) === PAGE_KIND.ram ? this.#ctx.bus.pageOffset : -1;
+    const host = this.#ctx.bus.lookup(page) === PAGE_KIND.ram ? this.#ctx.bus.pageOffset >>> 2 : -1;
     this.#keys[slot] = page;
     this.#hosts[slot] = host;
     return host;
   }
 
-  #read32(address: number): void {
-    const page = Math.floor(address / PAGE);
+  #read32(page: number, offset: number): number {
     const host = this.#host(page);
-    if (host >= 0) this.#low = this.#ctx.state.i32[(host + (address & 0xffc)) >>> 2]!;
-    else this.#low = this.#ctx.bus.read(address, 4) | 0;
-    this.#high = 0;
+    if (host >= 0) return this.#i32[host + (offset >>> 2)]!;
+    return this.#ctx.bus.read(page * PAGE + offset, 4) | 0;
   }
 
-  #read64(address: number): void {
-    const page = Math.floor(address / PAGE);
+  #read64(page: number, offset: number): void {
     const host = this.#host(page);
     if (host >= 0) {
-      const i = (host + (address & 0xff8)) >>> 2;
-      this.#low = this.#ctx.state.i32[i]!;
-      this.#high = this.#ctx.state.i32[i + 1]!;
+      const i = host + (offset >>> 2);
+      this.#low = this.#i32[i]!;
+      this.#high = this.#i32[i + 1]!;
     } else {
-      this.#low = this.#ctx.bus.read(address, 4) | 0;
-      this.#high = this.#ctx.bus.read(address + 4, 4) | 0;
+      this.#low = this.#ctx.bus.read(page * PAGE + offset, 4) | 0;
+      this.#high = this.#ctx.bus.read(page * PAGE + offset + 4, 4) | 0;
     }
   }
 
-  #write32(address: number, value: number): void {
-    const host = this.#host(Math.floor(address / PAGE));
+  #write32(page: number, offset: number, value: number): void {
+    const host = this.#host(page);
     if (host < 0) {
-      this.#ctx.bus.write(address, 4, value);
+      this.#ctx.bus.write(page * PAGE + offset, 4, value >>> 0);
       return;
     }
+    this.#i32[host + (offset >>> 2)] = value;
     const ram = this.#ctx.ram;
-    const offset = address & 0xffc;
-    this.#ctx.state.i32[(host + offset) >>> 2] = value;
-    const ramPage = (host - ram.base) >>> 12;
+    const ramPage = (host * 4 - ram.base) >>> 12;
     if (ram.codePages[ramPage] !== 0) this.#onCodeWrite(ramPage, offset, 4);
   }
 }

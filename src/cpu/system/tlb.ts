@@ -105,14 +105,19 @@ export class Tlb {
     return this.#data + bank * (DATA_BANK / 4) + ((low ^ (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
   }
 
-  /** Word index of the entry that translates a page, −1 when there is none. */
-  find(bank: number, page: number): number {
-    const low = page | 0;
-    const e = this.#data + bank * (DATA_BANK / 4) + ((low ^ (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+  /** Word index of the entry that translates an address, −1 when there is none. */
+  find(bank: number, linear: number): number {
+    return this.findWords(bank, linear | 0, Math.floor(linear / TWO32) | 0);
+  }
+
+  /** The same for an address in two words. */
+  findWords(bank: number, low: number, high: number): number {
+    const page = (low >>> 12) | (high << 20);
+    const e = this.#data + bank * (DATA_BANK / 4) + ((page ^ (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
     const i32 = this.#i32;
     const flags = i32[e + FLAGS]!;
-    if (i32[e + LINEAR] !== low || (flags & ENTRY.read) === 0) return -1;
-    return ((flags ^ highPart(page)) & 0xf0000000) === 0 ? e : -1;
+    if (i32[e + LINEAR] !== page || (flags & ENTRY.read) === 0) return -1;
+    return ((flags ^ (high << 16)) & 0xf0000000) === 0 ? e : -1;
   }
 
   flags(entry: number): number {
@@ -131,13 +136,14 @@ export class Tlb {
    * generated code asks, for any bank.
    */
   direct(bank: number, linear: number, size: number, write: boolean): number {
-    const page = Math.floor(linear / PAGE);
-    const e = this.find(bank, page);
-    if (e < 0 || (linear & 0xfff) + size > PAGE) return -1;
+    const low = linear | 0;
+    const high = Math.floor(linear / TWO32) | 0;
+    const page = (low >>> 12) | (high << 20);
+    const e = this.#data + bank * (DATA_BANK / 4) + ((page ^ (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
     const i32 = this.#i32;
     const tag = write ? e + WRITE_TAG : e;
-    if (i32[tag] === L.NO_TAG) return -1;
-    return (i32[e + ADDEND]! + (linear | 0)) >>> 0;
+    if (i32[tag] !== (low & -PAGE) || i32[tag + 1] !== high || (low & (PAGE - 1)) + size > PAGE) return -1;
+    return (i32[e + ADDEND]! + low) >>> 0;
   }
 
   /**
