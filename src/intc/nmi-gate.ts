@@ -2,8 +2,8 @@
  * The gate between the platform's NMI sources and LINT1 of the processors. Documents: Intel 82371SB (PIIX3, 290550), sections 2.5.1 "NMISC" (port 0x61)
  * and 2.5.2 "NMI enable" (port 0x70 bit 7); Intel SDM vol. 3A, "Nonmaskable Interrupt (NMI)".
  *
- * The sources are wired-OR: a second one that asserts while the first holds makes no edge. Software that has served one toggles the mask, and a source that still
- * asserts then makes a new edge. A source that came and went while the gate was masked is remembered, once.
+ * The sources are wired-OR: a second one that asserts while the first holds makes no edge. Software that has served one toggles the mask, and a source
+ * that still asserts then makes a new edge. A source that came and went while the gate was masked is remembered, once.
  *
  * The port registers belong to other parts; they call {@link NmiGate.setMasked}. Decision: reset leaves the gate open, as firmware leaves it, since a
  * guest may be started without firmware.
