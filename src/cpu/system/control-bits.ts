@@ -1,7 +1,5 @@
 /** Bits of the control registers and EFER. Intel SDM vol. 3A, section 2.5 and figure 2-7; table "IA32_EFER MSR Information". */
-import * as L from "../layout.ts";
 import type { CpuModel, FeatureName } from "../model.ts";
-import type { CpuState } from "../state.ts";
 
 export const CR0 = {
   pe: 1,
@@ -72,12 +70,3 @@ export function cr4Allowed(model: CpuModel): number {
  */
 export const PHYSICAL_BITS = 40;
 export const LINEAR_BITS = 48;
-
-/**
- * What FP_TRAP must hold: why SSE (bit 0) and MMX (bit 1) instructions must not simply run. SDM vol. 3A, table 2-2 and 13.1. To be derived anew after a
- * change of CR0 or CR4.
- */
-export function fpTrap(s: CpuState): number {
-  if (s.int(L.CR0) & (CR0.em | CR0.ts)) return 3;
-  return s.int(L.CR4) & CR4.osfxsr ? 0 : 1;
-}

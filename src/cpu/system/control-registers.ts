@@ -7,9 +7,10 @@
  * is allowed), 5-level paging, protection keys, CET, VMX and SMX bits (reserved).
  */
 import { type CpuContext, DONE, EXC, GuestFault, type HelperTable, raise } from "../context.ts";
+import { fpTrap } from "../fp-trap.ts";
 import * as L from "../layout.ts";
 import type { CpuState } from "../state.ts";
-import { CR0, CR4, cr4Allowed, EFER, fpTrap, PHYSICAL_BITS } from "./control-bits.ts";
+import { CR0, CR4, cr4Allowed, EFER, PHYSICAL_BITS } from "./control-bits.ts";
 import type { MemoryPort, PdpteLoader, SegmentationPort, TlbPort } from "./helper-ports.ts";
 import { hasMemory, operandSize, requireCpl0, writeRegister } from "./operands.ts";
 
