@@ -3,14 +3,24 @@
  * RCP and RSQRT are left out: their results are each model's own (Intel SDM vol. 2, RCPPS). Skipped where gcc or an x86-64 host is missing.
  */
 import { afterAll, describe, expect, it } from "vitest";
-import { HostOracle, IN, OUT, RECORD, randomF32, randomF64, SIGFPE, TestRng } from "../../fpu/oracle/host.testkit.ts";
+import {
+  caseCount,
+  HostOracle,
+  IN,
+  OUT,
+  RECORD,
+  randomF32,
+  randomF64,
+  SIGFPE,
+  TestRng,
+} from "../../fpu/oracle/host.testkit.ts";
 import { X87_LAYOUT } from "../../fpu/x87-state.ts";
 import * as L from "../../layout.ts";
 import { ARITH_FLAGS } from "../../state.ts";
 import { assemble, type Encoding, encodings, PAGE, VectorMachine } from "./sse.testkit.ts";
 
 /** Cases per form of an encoding. */
-const CASES = Number(globalThis.process?.env.IRETQ_VECTOR_CASES ?? 40);
+const CASES = caseCount(10);
 const OPERAND = 0x100;
 const MEMORY = 128;
 
@@ -143,6 +153,8 @@ class Case {
     const x87 = m.area(L.X87, X87_LAYOUT.size);
     const status = x87[X87_LAYOUT.statusWord]! | (x87[X87_LAYOUT.statusWord + 1]! << 8);
     const tags = x87[X87_LAYOUT.tagWord]! | (x87[X87_LAYOUT.tagWord + 1]! << 8);
+    // The manual has CVTPI2PS enter the MMX state always; AMD's processors do not with a memory operand.
+    if (this.form.e.row.name === "cvtpi2ps_xmm" && this.form.rm < 0) return wrong;
     check("status", status, host.getUint16(at + OUT.fpu + 4, true));
     check("tags", empties(tags), empties(host.getUint16(at + OUT.fpu + 8, true)));
     const top = (status >> 11) & 7;
@@ -159,29 +171,34 @@ class Case {
 const hex = (bytes: Iterable<number>): string => [...bytes].map(b => b.toString(16).padStart(2, "0")).join("");
 const empties = (tags: number): number => tags & (tags >> 1) & 0x5555;
 
-/** Compares all cases of the given encodings; returns one line per form that differs. */
+/** Runs cases on both sides; gives one line to `out` per form that differs. */
+function compareAll(machine: VectorMachine, cases: readonly Case[], out: Map<string, string>): void {
+  const input = new Uint8Array(cases.length * RECORD);
+  for (const [i, c] of cases.entries()) input.set(c.bytes, i * RECORD);
+  const host = oracle!.run(input);
+  for (const [i, c] of cases.entries()) {
+    machine.fastMemory(i % 2 === 0);
+    c.load(machine);
+    const wrong = c.compare(machine, host, i * RECORD);
+    const { e, rm, wide } = c.form;
+    const name = `${e.row.name} ${rm < 0 ? "memory" : `register ${rm}`}${wide ? " wide" : ""}`;
+    if (wrong.length > 0 && !out.has(name)) out.set(name, `${name}: ${wrong.join("; ")} (${c.operands})`);
+  }
+}
+
 function differences(list: readonly Encoding[], seed: number): string[] {
   const rng = new TestRng(seed);
-  const cases: Case[] = [];
-  for (const form of list.flatMap(formsOf)) for (let i = 0; i < CASES; i++) cases.push(new Case(form, rng));
-  const out: string[] = [];
   const machine = new VectorMachine();
-  for (let from = 0; from < cases.length; from += 5000) {
-    const chunk = cases.slice(from, from + 5000);
-    const input = new Uint8Array(chunk.length * RECORD);
-    for (const [i, c] of chunk.entries()) input.set(c.bytes, i * RECORD);
-    const host = oracle!.run(input);
-    for (const [i, c] of chunk.entries()) {
-      machine.fastMemory(i % 2 === 0);
-      c.load(machine);
-      const wrong = c.compare(machine, host, i * RECORD);
-      const { e, rm, wide } = c.form;
-      const name = `${e.row.name} ${rm < 0 ? "memory" : `register ${rm}`}${wide ? " wide" : ""}`;
-      if (wrong.length > 0 && !out.some(line => line.startsWith(`${name}:`)))
-        out.push(`${name}: ${wrong.join("; ")} (${c.operands})`);
-    }
+  const out = new Map<string, string>();
+  let cases: Case[] = [];
+  for (const form of list.flatMap(formsOf)) {
+    for (let i = 0; i < CASES; i++) cases.push(new Case(form, rng));
+    if (cases.length < 5000) continue;
+    compareAll(machine, cases, out);
+    cases = [];
   }
-  return out;
+  compareAll(machine, cases, out);
+  return [...out.values()];
 }
 
 describe.skipIf(oracle === undefined)("vector instructions on the host's processor", () => {
@@ -196,6 +213,6 @@ describe.skipIf(oracle === undefined)("vector instructions on the host's process
           0x5eed + map,
         ),
       ).toEqual([]);
-    }, 120_000);
+    }, 600_000);
   }
 });

@@ -68,9 +68,9 @@ export function encodings(): Encoding[] {
 /** Code bytes: register operands 0 (reg) and `rm`, or the memory operand [rdi] for `rm` −1. */
 export function assemble(e: Encoding, rm: number, wide: boolean, immediate: number): number[] {
   const reg = e.group;
-  const escape = e.map === 1 ? [0x0f] : e.map === 2 ? [0x0f, 0x38] : [0x0f, 0x3a];
+  const map = e.map === 1 ? [0x0f] : e.map === 2 ? [0x0f, 0x38] : [0x0f, 0x3a];
   const modrm = (rm < 0 ? 7 : 0xc0 | rm) | (reg << 3);
-  const code = [...(e.prefix ? [e.prefix] : []), ...(wide ? [0x48] : []), ...escape, e.opcode, modrm];
+  const code = [...(e.prefix ? [e.prefix] : []), ...(wide ? [0x48] : []), ...map, e.opcode, modrm];
   return e.row.imm === "ib" ? [...code, immediate & 255] : code;
 }
 

@@ -1,6 +1,8 @@
 /** All vector instructions, MMX to SSE4.2. What each group covers is said at the head of its file. */
 import type { InstructionSet } from "../define.ts";
 import { defineMmxMoves } from "./mmx.ts";
+import { defineVectorFloat } from "./sse-fp.ts";
+import { defineVectorConversions } from "./sse-fp-convert.ts";
 import { defineVectorInteger } from "./sse-int.ts";
 import { defineVectorShuffle } from "./sse-int-shuffle.ts";
 import { defineVectorMove } from "./sse-move.ts";
@@ -10,4 +12,6 @@ export function defineVector(set: InstructionSet): void {
   defineMmxMoves(set);
   defineVectorInteger(set);
   defineVectorShuffle(set);
+  defineVectorFloat(set);
+  defineVectorConversions(set);
 }
