@@ -2,9 +2,10 @@
  * `iretq`: the command. Exit statuses: 0 the guest powered off; odd: the guest's own; 64 bad usage; 66 unusable image; 70 triple fault (or a bug of
  * ours); 72 a limit was reached; 74 host I/O failed; 130 interrupted.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HostError, ModelBug } from "../base/assert.ts";
+import { isa, usePrebuiltInterpreter } from "../cpu/engine.ts";
 import { parseCommandLine } from "./options.ts";
 import { Session } from "./session.ts";
 
@@ -16,10 +17,23 @@ function demoPath(): string {
   return candidates.find(path => existsSync(path)) ?? candidates[0]!;
 }
 
+/** The built package has the interpreter's module ready; from the sources it is made when needed. */
+function findInterpreter(): void {
+  const [code, helpers] = ["interpreter.wasm", "interpreter.json"].map(name =>
+    fileURLToPath(new URL(name, import.meta.url)),
+  );
+  if (!existsSync(code!) || !existsSync(helpers!)) return;
+  // Generated code calls helpers by number: the list in the order in which that module was made.
+  const { helperNames } = isa().set;
+  if (helperNames.length === 0) helperNames.push(...(JSON.parse(readFileSync(helpers!, "utf8")) as string[]));
+  usePrebuiltInterpreter(new Uint8Array(readFileSync(code!)));
+}
+
 async function main(): Promise<number> {
   try {
     const parsed = parseCommandLine(process.argv.slice(2), text => process.stdout.write(text));
     if (parsed.kind === "help") return 0;
+    findInterpreter();
     return await new Session(parsed.options, demoPath()).run();
   } catch (error) {
     if (error instanceof HostError) {

@@ -4,9 +4,9 @@
 import { exists } from "../base/assert.ts";
 import { PAGE } from "../base/units.ts";
 import { CpuModel, type Vendor } from "../cpu/model.ts";
+import { startProcessor } from "../cpu/start.ts";
 import { X86Cpu } from "../cpu/cpu.ts";
 import { Engine, engineBytes } from "../cpu/engine.ts";
-import * as L from "../cpu/layout.ts";
 import type { EntryState } from "../firmware/boot-plan.ts";
 import type { Ram } from "../memory/ram.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
@@ -70,12 +70,44 @@ function createProcessor(options: ProcessorOptions, shared: { engine: Engine; mo
   return new PcProcessor({ index, bus, ram, apic, clock, trace, cpus, bsp, ferr, ...shared });
 }
 
-/** Access rights as the engine keeps them: present, accessed, 32-bit, 4 KiB granular. */
-const CODE32 = 0xc09b;
-const DATA32 = 0xc093;
-const LIMIT_4G = 0xffffffff;
-const CR0_PROTECTED = 0x11;
-const CR0_REAL = 0x10;
+class PcProcessor extends X86Cpu implements BoardProcessor {
+  get tsc(): TimestampCounter {
+    return this.units.tsc;
+  }
+
+  start(entry: EntryState): void {
+    startProcessor(this, entry);
+  }
+
+  shutdownReason(): string;
+  /** One line each about what the user should know at the end (instructions that are not built). */
+  notes(): readonly string[];
+}
+
+/** Bytes in front of guest RAM that the engine needs. */
+export function engineArea(cpus: number): number {
+  return engineBytes(cpus);
+}
+
+/** A maker of the processors of one machine, which share one engine. */
+export function processorMaker(): (options: ProcessorOptions) => BoardProcessor {
+  let shared: { engine: Engine; model: CpuModel } | null = null;
+  return options => {
+    if (shared === null) {
+      const { memory, cpus, ram, vendor, features } = options;
+      const model = new CpuModel(vendor, features);
+      const engine = new Engine(memory, cpus, ram, model);
+      ram.onInvalidate(page => engine.written(page, 0, PAGE));
+      shared = { engine, model };
+    }
+    return createProcessor(options, exists(shared, "no engine"));
+  };
+}
+
+function createProcessor(options: ProcessorOptions, shared: { engine: Engine; model: CpuModel }): BoardProcessor {
+  const { index, bus, ram, apic, clock, trace, cpus, bsp, ferr } = options;
+  return new PcProcessor({ index, bus, ram, apic, clock, trace, cpus, bsp, ferr, ...shared });
+}
 
 class PcProcessor extends X86Cpu implements BoardProcessor {
   get tsc(): TimestampCounter {
