@@ -128,13 +128,13 @@ export class Msrs {
       case I.tscAdjust:
         return this.#amd ? -1 : L.MSR.tscAdjust;
       case I.sysenterCs:
-        return L.MSR.sysenterCs;
+        return this.#ctx.model.has("sep") ? L.MSR.sysenterCs : -1;
       case I.sysenterEsp:
-        return L.MSR.sysenterEsp;
+        return this.#ctx.model.has("sep") ? L.MSR.sysenterEsp : -1;
       case I.sysenterEip:
-        return L.MSR.sysenterEip;
+        return this.#ctx.model.has("sep") ? L.MSR.sysenterEip : -1;
       case I.mcgStatus:
-        return L.MSR.mcgStatus;
+        return this.#ctx.model.has("mca") ? L.MSR.mcgStatus : -1;
       case I.debugCtl:
         return L.MSR.debugCtl;
       case I.miscEnable:

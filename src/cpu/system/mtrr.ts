@@ -33,6 +33,7 @@ function allBytes(word: number, ok: (byte: number) => boolean): boolean {
 
 /** Storage offset of an MTRR or the PAT in the processor's area, −1 when `index` is none of them. MTRRCAP has none. */
 export function mtrrOffset(index: number): number {
+  if (index > DEF_TYPE) return -1;
   if (index >= PHYS_BASE0 && index < PHYS_BASE0 + 2 * MTRR_VARIABLE) {
     return L.MSR.mtrrVariable + (index - PHYS_BASE0) * 8;
   }
