@@ -155,8 +155,7 @@ static void stacks(void) {
 
     set_gate(SS, GATE_INTERRUPT, 2);
     tss[0].rsp[0] = 0x8000000000000000;
-    struct caught c = catch_user(int_n, 2);
-    check("a non-canonical RSP0: #SS(0)", c.vector == SS && c.error == 0 && c.rip == (uint64_t)int_n_at);
+    expect("a non-canonical RSP0: #SS(0)", catch_user(int_n, 2), SS, 0, int_n_at);
     tss[0].rsp[0] = rsp0;
     set_gate(SS, GATE_INTERRUPT, 0);
 }

@@ -213,8 +213,10 @@ static void debug_registers(void) {
     struct caught c;
     check_equal("DR6 at rest", read_dr6(), DR6_IDLE);
     check_equal("DR7: bit 10 is always 1", read_dr7(), 0x400);
-    write_dr7(read_dr7() | DR7_GD);
-    run(read_dr);
+    step_count = 0;
+    write_dr6(DR6_IDLE);
+    write_dr7(read_dr7() | DR7_GD); /* from here on every access is caught */
+    read_dr();
     expect("DR7.GD: an access to a debug register is a fault, with DR6.BD", step_is(0, read_dr_at, DR6_BD));
     check("DR7.GD is cleared on the way into the handler", !(read_dr7() & DR7_GD));
     watch_nothing();

@@ -20,8 +20,8 @@ extern const uint8_t syscall_entry[], sysenter_entry[], sysenter_entry_32[];
 
 __asm__(".text\n"
         "syscall_entry:\n" NOTE "mov seen + 16, %rsp\nmov seen, %rcx\nsysretq\n"
-        "sysenter_entry:\n" NOTE "mov %rsi, %rdx\nmov %rdi, %rcx\nrex.w sysexit\n"    /* the caller passes RIP and RSP */
-        "sysenter_entry_32:\n" NOTE "mov %esi, %edx\nmov %edi, %ecx\nsysexit\n");
+        "sysenter_entry:\n" NOTE "mov %rsi, %rdx\nmov %rdi, %rcx\nsysexitq\n"    /* the caller passes RIP and RSP */
+        "sysenter_entry_32:\n" NOTE "mov %esi, %edx\nmov %edi, %ecx\nsysexitl\n");
 
 /* RCX and R11 are the processor's; the program shows afterwards where it is by INT 81. */
 SNIPPET(user_syscall, "mov $0x11, %ecx\nmov $0x22, %r11d", "syscall");
@@ -96,7 +96,7 @@ static void compatibility_syscall(void) {
 }
 
 SNIPPET(user_sysenter, "", "sysenter");
-SNIPPET(sysexit_in_user, "", "sysexit");
+SNIPPET(sysexit_in_user, "", "sysexitl");
 
 static void sysenter_sysexit(void) {
     wrmsr(SYSENTER_CS, 0);

@@ -132,10 +132,15 @@ static void set_divisor(uint8_t divisor) {
 
 static void fifo(void) {
     set_divisor(6); /* 19200 baud: four characters, the time-out, are 2 ms */
-    begin_loop(0x07 | 0x40); /* trigger level 4 */
-    put(IER, IER_RX);
-    for (uint8_t i = 0; i < 4; i++) put(DATA, i);
-    keep("FIFO: the trigger level raises received data", wait_until(cause() == IIR_RX));
+    bool reached_level = false;
+    for (unsigned attempt = 0; attempt < 5 && !reached_level; attempt++) { /* a host that pauses us may time out first */
+        begin_loop(0x07 | 0x40); /* trigger level 4 */
+        put(IER, IER_RX);
+        for (uint8_t i = 0; i < 4; i++) put(DATA, i);
+        wait_until(cause() != IIR_NONE);
+        reached_level = cause() == IIR_RX;
+    }
+    keep("FIFO: the trigger level raises received data", reached_level);
     bool in_order = true;
     for (uint8_t i = 0; i < 4; i++) in_order = in_order && received() && get(DATA) == i;
     keep("FIFO: first in, first out", in_order);
