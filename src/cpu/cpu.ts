@@ -281,14 +281,14 @@ export class X86Cpu implements Processor {
     }
     s.setLo(L.FLAG_OTHER, flags & ~FLAG.rf);
     const before = s.int(L.COUNT) + s.int(L.DEBT);
-    const { events } = this.units;
-    const delivered = events.delivered;
+    const { delivery } = this.units;
+    const delivered = delivery.count;
     this.#hold(this.#enterOnce);
     const retired = s.int(L.COUNT) + s.int(L.DEBT) < before;
-    const delivery = events.delivered !== delivered;
-    if ((flags & FLAG.tf) !== 0 && retired && !delivery) s.setLo(L.DEBUG_TRAP, s.int(L.DEBUG_TRAP) | 0x4000);
+    const interrupted = delivery.count !== delivered;
+    if ((flags & FLAG.tf) !== 0 && retired && !interrupted) s.setLo(L.DEBUG_TRAP, s.int(L.DEBUG_TRAP) | 0x4000);
     // Nothing ran (the code had to be found first): the resume flag still counts.
-    if (resume && !retired && !delivery) s.setLo(L.FLAG_OTHER, s.int(L.FLAG_OTHER) | FLAG.rf);
+    if (resume && !retired && !interrupted) s.setLo(L.FLAG_OTHER, s.int(L.FLAG_OTHER) | FLAG.rf);
   }
   readonly #enterOnce = (): number => this.#engine.exports.enter(this.#s.base);
 

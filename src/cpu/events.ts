@@ -14,8 +14,6 @@ import type { Mmu } from "./system/mmu.ts";
 import type { Segmentation } from "./system/segmentation.ts";
 
 export class Events {
-  /** Counts deliveries, so that a single step knows whether its instruction ended in a handler. */
-  delivered = 0;
   readonly #ctx: CpuContext;
   readonly #mmu: Mmu;
   readonly #seg: Segmentation;
@@ -68,7 +66,6 @@ export class Events {
         continue;
       }
       this.#wake(activity);
-      this.delivered++;
       if (event === TAKE.taskTrap || event === TAKE.debugTrap) this.#exceptions.raiseDebug(trap, false);
       else if (event === TAKE.nmi) {
         this.#clear(L.PENDING.nmi);
@@ -79,13 +76,11 @@ export class Events {
 
   /** A fault of the instruction at RIP. */
   exception(vector: number, error: number, address: number): void {
-    this.delivered++;
     this.#exceptions.raise(vector, error, address);
   }
 
   /** An instruction breakpoint at RIP, which has not run. */
   codeBreakpoint(hits: number): void {
-    this.delivered++;
     this.#exceptions.raiseDebug(hits, false);
   }
 

@@ -21,6 +21,8 @@ import type { TaskSwitch } from "./task-switch.ts";
 export class Delivery implements DeliveryPort {
   /** Save RF as 1: the interrupt falls between two iterations of a repeated string instruction (SDM vol. 3B, 18.3.1.1). Cleared by each delivery. */
   resume = false;
+  /** Deliveries that were tried, so that a single step knows whether its instruction ended in a handler. */
+  count = 0;
   /** What caused the NMI that is delivered next, for the trace. */
   nmiCause = 0;
   readonly #ctx: CpuContext;
@@ -52,6 +54,7 @@ export class Delivery implements DeliveryPort {
    */
   deliver(vector: number, kind: number, error: number, rip: number): void {
     const s = this.#ctx.state;
+    this.count++;
     if (kind >= KIND.external) this.#tell(vector, kind, error, rip);
     let image = s.eflags;
     if (kind === KIND.fault || this.resume) image |= FLAG.rf;

@@ -86,7 +86,8 @@ export class MmuCore {
     const bank = user ? L.BANK.user : this.tlb.bankOf(0);
     if (!walker.walk(linear, access, bank)) return this.#pageFault(linear);
     if (access === ACCESS.execute)
-      this.tlb.codeFlags = (walker.global ? ENTRY.global : 0) | (walker.large ? ENTRY.large : 0);
+      this.tlb.codeFlags =
+        (walker.global ? ENTRY.global : 0) | (walker.large ? ENTRY.large : 0) | (walker.huge ? ENTRY.huge : 0);
     this.physical = walker.page * PAGE + (linear & 0xfff);
     return true;
   }
@@ -197,7 +198,7 @@ export class MmuCore {
     let flags: number = ENTRY.read;
     if (walker.dirty && (walker.writable || (bank !== L.BANK.user && !walker.writeProtect))) flags |= ENTRY.write;
     if (walker.global) flags |= ENTRY.global;
-    if (walker.large) flags |= ENTRY.large;
+    if (walker.large) flags |= walker.huge ? ENTRY.large | ENTRY.huge : ENTRY.large;
     if (this.watching !== 0) flags |= this.#watchFlags(page);
     const kind = this.ctx.bus.lookup(walker.page);
     if (kind === PAGE_KIND.ram) flags |= ENTRY.ram;

@@ -39,6 +39,8 @@ export class PageWalker {
   dirty = false;
   global = false;
   large = false;
+  /** Of 1 GiB. */
+  huge = false;
   readonly #ctx: CpuContext;
   /** Told about a RAM page with decoded code in which an accessed or dirty flag was set. */
   readonly #onCodeWrite: (ramPage: number, offset: number, length: number) => void;
@@ -85,6 +87,7 @@ export class PageWalker {
     this.#reserved = false;
     this.#reservedNx = (efer & EFER.nxe) !== 0 ? 0 : NX;
     this.large = false;
+    this.huge = false;
     const present =
       (s.int(L.CR4) & CR4.pae) === 0
         ? this.#walk32(linear)
@@ -135,6 +138,7 @@ export class PageWalker {
     this.dirty = true;
     this.global = false;
     this.large = false;
+    this.huge = false;
     return true;
   }
 
@@ -204,6 +208,7 @@ export class PageWalker {
     if ((pde & PS) !== 0 && (s.int(L.CR4) & CR4.pse) !== 0) {
       if ((pde & (this.#pse36 ? 0x200000 : 0x3fe000)) !== 0) this.#reserved = true;
       this.large = true;
+      this.huge = true;
       const high = this.#pse36 ? (pde >>> 13) & 0xff : 0;
       this.page = (high << 20) | ((pde >>> 22) << 10) | ((word >>> 12) & 0x3ff);
       return true;

@@ -28,6 +28,8 @@ export const ENTRY = {
   /** A data breakpoint on writes (on reads and writes) lies in the page: never write (or read) it without looking. */
   watchWrite: 64,
   watchRead: 128,
+  /** Cut out of a page of 1 GiB. */
+  huge: 256,
 } as const;
 
 const DATA_WORDS = L.DTLB_ENTRY / 4;
@@ -42,6 +44,8 @@ const WRITE_TAG = L.DTLB.tagWrite / 4;
 const CODE_FLAGS = 3;
 const LOG_SIZE = 128;
 const TWO32 = 4294967296;
+/** A power of two. */
+const LARGE_MAP = 4096;
 
 /** Bits 35:32 of a (signed) page number, shifted to bits 31:28. */
 const highPart = (page: number): number => Math.floor(page / TWO32) << 28;
@@ -65,8 +69,10 @@ export class Tlb {
   #dataCount = 0;
   readonly #codeLog = new Int32Array(LOG_SIZE);
   #codeCount = 0;
-  /** One bit per 1 GiB of linear space (modulo 32): pieces of large pages were filled there. */
-  #largeMap = 0;
+  /** One byte per 2 MiB of linear space (modulo LARGE_MAP): pieces of large pages were filled there. */
+  readonly #largeMap = new Uint8Array(LARGE_MAP);
+  #largeUsed = false;
+  #hugeUsed = false;
   #generation = -1;
 
   constructor(ctx: CpuContext) {
@@ -159,7 +165,7 @@ export class Tlb {
       if (this.#dataCount < LOG_SIZE) this.#dataLog[this.#dataCount] = e;
       this.#dataCount++;
     }
-    if ((flags & ENTRY.large) !== 0) this.#largeMap |= 1 << ((page >> 18) & 31);
+    if ((flags & ENTRY.large) !== 0) this.#noteLarge(page, flags);
     i32[e + FLAGS] = (flags & 0x0fffffff) | highPart(page);
     i32[e + PHYSICAL] = physicalPage | 0;
     i32[e + LINEAR] = page | 0;
@@ -196,7 +202,7 @@ export class Tlb {
       if (this.#codeCount < LOG_SIZE) this.#codeLog[this.#codeCount] = e;
       this.#codeCount++;
     }
-    if ((this.codeFlags & ENTRY.large) !== 0) this.#largeMap |= 1 << ((page >> 18) & 31);
+    if ((this.codeFlags & ENTRY.large) !== 0) this.#noteLarge(page, this.codeFlags);
     i32[e] = page << 12;
     i32[e + 1] = Math.floor(page / 0x100000) | 0;
     i32[e + 2] = tableAddress;
@@ -230,7 +236,7 @@ export class Tlb {
     for (let e = this.#code; e < codeEnd; e += CODE_WORDS) this.#clearCode(e);
     this.#dataCount = 0;
     this.#codeCount = 0;
-    this.#largeMap = 0;
+    this.#forgetLarge();
   }
 
   /** Drops all pages that are not global (a write of CR3). */
@@ -268,7 +274,18 @@ export class Tlb {
       if (i32[e + LINEAR] === (page | 0)) this.#clear(e);
       this.#clearCode(this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS);
     }
-    if (((this.#largeMap >>> ((page >> 18) & 31)) & 1) !== 0) this.#flushLarge();
+    if (this.#hugeUsed || this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] !== 0) this.#flushLarge();
+  }
+
+  #noteLarge(page: number, flags: number): void {
+    if ((flags & ENTRY.huge) !== 0) this.#hugeUsed = true;
+    this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] = 1;
+    this.#largeUsed = true;
+  }
+  #forgetLarge(): void {
+    if (this.#largeUsed) this.#largeMap.fill(0);
+    this.#largeUsed = false;
+    this.#hugeUsed = false;
   }
 
   /** Drops every piece of a large page: more than asked for, which is always allowed. */
@@ -279,7 +296,7 @@ export class Tlb {
     const codeEnd = this.#code + (L.BANKS * CODE_BANK) / 4;
     for (let e = this.#code; e < codeEnd; e += CODE_WORDS)
       if ((i32[e + CODE_FLAGS]! & ENTRY.large) !== 0) this.#clearCode(e);
-    this.#largeMap = 0;
+    this.#forgetLarge();
   }
 
   /** Drops everything when the map of physical memory changed since the last look (a BAR or A20 moved). True when it did. */

@@ -105,7 +105,12 @@ class StringOp {
     o.f.if(i64.ltU(left, c64(0x7fffffff)), () => o.f.set(count, i32.wrap(left)));
     if (readsSource(name)) limit(room(this.#linear(this.sourceSegment(), this.sourceAddress(this.register(rsi)))));
     if (usesDestination(name)) limit(room(this.#linear(this.destinationSegment(), this.register(rdi))));
-    o.f.if(i32.eqz(count), () => o.f.set(count, c32(1)));
+    // Single steps and data breakpoints trap after each iteration.
+    const watched = i32.or(
+      i32.and(i32.load(o.cpu, L.FLAG_OTHER), c32(FLAG.tf)),
+      i32.and(i32.load(o.cpu, L.DR7), c32(0xff)),
+    );
+    o.f.if(i32.or(i32.eqz(count), watched), () => o.f.set(count, c32(1)));
     return count;
   }
   #linear(segment: Ex, address: Ex): Ex {
