@@ -208,7 +208,6 @@ export class PageWalker {
     if ((pde & PS) !== 0 && (s.int(L.CR4) & CR4.pse) !== 0) {
       if ((pde & (this.#pse36 ? 0x200000 : 0x3fe000)) !== 0) this.#reserved = true;
       this.large = true;
-      this.huge = true;
       const high = this.#pse36 ? (pde >>> 13) & 0xff : 0;
       this.page = (high << 20) | ((pde >>> 22) << 10) | ((word >>> 12) & 0x3ff);
       return true;
@@ -243,6 +242,7 @@ export class PageWalker {
     if ((this.#low & PS) !== 0) {
       if ((this.#low & 0x3fffe000) !== 0) this.#reserved = true;
       this.large = true;
+      this.huge = true;
       this.page = (this.#frame() & ~0x3ffff) | ((word >>> 12) & 0x3ffff);
       return true;
     }
