@@ -6,6 +6,8 @@ import { defineVectorConversions } from "./sse-fp-convert.ts";
 import { defineVectorInteger } from "./sse-int.ts";
 import { defineVectorShuffle } from "./sse-int-shuffle.ts";
 import { defineVectorMove } from "./sse-move.ts";
+import { defineSse4 } from "./sse4.ts";
+import { defineSse4Strings } from "./sse4-string.ts";
 
 export function defineVector(set: InstructionSet): void {
   defineVectorMove(set);
@@ -14,4 +16,6 @@ export function defineVector(set: InstructionSet): void {
   defineVectorShuffle(set);
   defineVectorFloat(set);
   defineVectorConversions(set);
+  defineSse4(set);
+  defineSse4Strings(set);
 }
