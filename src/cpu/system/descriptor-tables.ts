@@ -35,8 +35,8 @@ export class DescriptorTables {
     const offset = into.selector & 0xfff8;
     if (offset + 15 > this.#limit((into.selector & TABLE_LDT) !== 0)) return false;
     this.#mmu.read64(into.address + 8);
-    into.upperLo = this.#mmu.lo;
-    into.upperHi = this.#mmu.hi;
+    into.upperLo = this.#mmu.lo | 0;
+    into.upperHi = this.#mmu.hi | 0;
     return (into.upperHi & 0x1f00) === 0;
   }
 

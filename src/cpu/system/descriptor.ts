@@ -45,6 +45,7 @@ export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
 
 /** One 8-byte descriptor (16 bytes for system descriptors in IA-32e mode), parsed. Reused, never kept. */
 export class Descriptor {
+  /** The words, signed. */
   lo = 0;
   hi = 0;
   /** High half of a 16-byte descriptor. */
@@ -57,8 +58,8 @@ export class Descriptor {
   attr = 0;
 
   set(lo: number, hi: number): void {
-    this.lo = lo;
-    this.hi = hi;
+    this.lo = lo | 0;
+    this.hi = hi | 0;
     this.attr = (hi >>> 8) & 0xf0ff;
     this.upperLo = 0;
     this.upperHi = 0;

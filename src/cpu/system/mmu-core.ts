@@ -84,6 +84,13 @@ export class MmuCore {
   translate(linear: number, access: number, user: boolean): boolean {
     const walker = this.walker;
     const bank = user ? L.BANK.user : this.tlb.bankOf(0);
+    if (access !== ACCESS.execute) {
+      const e = this.tlb.find(bank, linear);
+      if (e >= 0 && (access === ACCESS.read || (this.tlb.flags(e) & ENTRY.write) !== 0)) {
+        this.physical = this.tlb.physicalPage(e) * PAGE + (linear & 0xfff);
+        return true;
+      }
+    }
     if (!walker.walk(linear, access, bank)) return this.#pageFault(linear);
     if (access === ACCESS.execute)
       this.tlb.codeFlags =
@@ -264,8 +271,7 @@ export class MmuCore {
   #readPiece(piece: Piece, to: number): void {
     const s = this.ctx.state;
     if (piece.host >= 0) {
-      if (piece.length === 4) s.view.setUint32(to, s.view.getUint32(piece.host, true), true);
-      else for (let i = 0; i < piece.length; i++) s.u8[to + i] = s.u8[piece.host + i]!;
+      this.#copy(piece.host, to, piece.length);
       return;
     }
     let at = 0;
@@ -285,8 +291,7 @@ export class MmuCore {
     const ram = this.ctx.ram;
     const page = piece.host < 0 ? -1 : (piece.host - ram.base) >>> 12;
     if (piece.host >= 0 && !this.#isRom(piece)) {
-      if (piece.length === 4) s.view.setUint32(piece.host, s.view.getUint32(from, true), true);
-      else for (let i = 0; i < piece.length; i++) s.u8[piece.host + i] = s.u8[from + i]!;
+      this.#copy(from, piece.host, piece.length);
       if (ram.codePages[page] !== 0) this.#onCodeWrite(page, piece.physical & 0xfff, piece.length);
       return;
     }
@@ -303,6 +308,13 @@ export class MmuCore {
       this.deviceWrite(piece.physical + at, width, value);
       at += width;
     }
+  }
+
+  #copy(from: number, to: number, length: number): void {
+    const { view, u8 } = this.ctx.state;
+    let i = 0;
+    for (; i + 4 <= length; i += 4) view.setUint32(to + i, view.getUint32(from + i, true), true);
+    for (; i < length; i++) u8[to + i] = u8[from + i]!;
   }
 
   #isRom(piece: Piece): boolean {

@@ -118,7 +118,7 @@ export class Segmentation {
     const attr = s.segAttr(seg);
     const plain = (attr & (L.ATTR_UNUSABLE | ATTR.code | ATTR.downConform)) === 0 && (attr & ATTR.present) !== 0;
     if (plain || (seg === L.SEG.cs && (attr & L.ATTR_UNUSABLE) === 0)) {
-      this.setRaw(seg, selector, selector << 4, s.segLimit(seg), (attr & 0xf000) | REAL_ATTR);
+      this.setRaw(seg, selector, selector << 4, s.segLimit(seg), (attr & (ATTR.big | ATTR.granular)) | REAL_ATTR);
     } else this.setRaw(seg, selector, selector << 4, 0xffff, REAL_ATTR);
   }
 
