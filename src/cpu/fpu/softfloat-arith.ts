@@ -28,7 +28,7 @@ function chooseNan(format: number, a: Unpacked, b: Unpacked): Unpacked {
   if (b.cls < NAN) return a;
   if (a.cls < NAN) return b;
   if (format !== F80) return a;
-  if (a.cls !== b.cls) return a.cls === NAN ? a : b;
+  // The larger significand; a quiet NaN's is always larger than a signalling one's. Of equal ones the positive.
   const order = (a.hi >>> 0) - (b.hi >>> 0) || (a.lo >>> 0) - (b.lo >>> 0);
   if (order !== 0) return order > 0 ? a : b;
   return a.sign === 0 ? a : b;

@@ -214,6 +214,18 @@ describe("special operands", () => {
     expect([env.outSe, env.outHi >>> 0, env.outLo]).toEqual([0xffff, 0xc0000000, 2]);
     s80.addF80(env, 0x7fff, 0x80000000, 9, 0xffff, 0xc0000000, 2);
     expect([env.outSe, env.outHi >>> 0, env.outLo]).toEqual([0xffff, 0xc0000000, 2]);
+    s80.addF80(env, 0xffff, 0xc0000000, 2, 0x7fff, 0xc0000000, 2);
+    expect(env.outSe).toBe(0x7fff);
+  });
+
+  it("a result just below the normal range that rounds up into it is tiny: UE and PE (4.9.1.5)", () => {
+    // (1 - 2^-24) * 2^-126 has 24 significant bits, so it is tiny after rounding; as a denormal it is a tie.
+    expect(f32(s32.mulF32, 0x3f7fffff, 0x00800000)).toEqual([0x00800000, UE | PE]);
+    // (1 - 2^-23) * (1 + 2^-23) * 2^-126 = (1 - 2^-46) * 2^-126 rounds to 2^-126 in 24 bits already: not tiny.
+    expect(f32(s32.mulF32, 0x3f7ffffe, 0x00800001)).toEqual([0x00800000, PE]);
+    env.flags = 0;
+    s64.mulF64(env, 0x3fefffff, 0xffffffff, 0x00100000, 0);
+    expect([env.outHi, env.outLo, env.flags]).toEqual([0x00100000, 0, UE | PE]);
   });
 
   it("invalid operations give the default NaN, negative and quiet (4.8.3.7)", () => {

@@ -185,7 +185,7 @@ function difference(input: DataView, host: DataView, at: number, f: Form): strin
 
 describe.skipIf(oracle === undefined)("SSE floating point against the host's processor", () => {
   it.each(forms())("$name gives the host's results, flags and #XM", f => {
-    const count = caseCount(3000);
+    const count = caseCount(2000);
     const rng = new TestRng(SSE_OP[f.name] + 1000);
     const buffer = new Uint8Array(count * RECORD);
     const input = new DataView(buffer.buffer);
