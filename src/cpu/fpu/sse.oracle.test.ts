@@ -39,19 +39,21 @@ function form(name: Name, code: number[], source: Source, more: Partial<Form> = 
 const REG = 0xc1;
 const MEM = 0x07;
 
+/** Families with the four forms PS, PD, SS, SD: opcode, and whether an immediate follows. */
+const FOUR_FORMS: [string, number, boolean][] = [
+  ["ADD", 0x58, false],
+  ["MUL", 0x59, false],
+  ["SUB", 0x5c, false],
+  ["MIN", 0x5d, false],
+  ["DIV", 0x5e, false],
+  ["MAX", 0x5f, false],
+  ["SQRT", 0x51, false],
+  ["CMP", 0xc2, true],
+];
+
 function forms(): Form[] {
   const list: Form[] = [];
-  const four: [string, number, boolean][] = [
-    ["ADD", 0x58, false],
-    ["MUL", 0x59, false],
-    ["SUB", 0x5c, false],
-    ["MIN", 0x5d, false],
-    ["DIV", 0x5e, false],
-    ["MAX", 0x5f, false],
-    ["SQRT", 0x51, false],
-    ["CMP", 0xc2, true],
-  ];
-  for (const [base, opcode, immediate] of four) {
+  for (const [base, opcode, immediate] of FOUR_FORMS) {
     for (const kind of ["PS", "PD", "SS", "SD"]) {
       const source = kind.endsWith("D") ? "f64" : "f32";
       list.push(form(`${base}${kind}` as Name, [...PREFIX[kind]!, 0x0f, opcode, REG], source, { immediate }));
