@@ -26,6 +26,7 @@ export type RunOptions = {
   readonly vendor: "GenuineIntel" | "AuthenticAMD";
   readonly features: readonly string[];
   readonly testDevices: boolean;
+  readonly noReboot: boolean;
 };
 
 /** `help`: the text was written already. */
@@ -46,6 +47,7 @@ type Raw = {
   cpuVendor: string;
   cpuFeature?: string;
   testDevices?: boolean;
+  reboot: boolean;
 };
 
 const collect = (value: string, before: string[]): string[] => [...before, value];
@@ -65,6 +67,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--state-hash", "print a hash over the whole machine at the end")
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
+    .option("--no-reboot", "end with status 0 where the guest resets the machine")
     .option("--test-devices", "add QEMU's pc-testdev");
 }
 
@@ -91,6 +94,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     vendor: parseValue(Vendor, "--cpu-vendor", raw.cpuVendor),
     features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
     testDevices: raw.testDevices === true,
+    noReboot: !raw.reboot,
   };
 }
 

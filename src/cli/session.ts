@@ -48,7 +48,7 @@ export class Session {
       return readBootFile(path, args.join(" "));
     });
     const put = (byte: number): void => this.#console.put(byte);
-    const { cpus, memory, vendor, features, testDevices, seed } = options;
+    const { cpus, memory, vendor, features, testDevices, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
     this.#pc = new Pc({
       cpus,
@@ -58,6 +58,7 @@ export class Session {
       vendor,
       features,
       testDevices,
+      noReboot,
       ...seeded,
       onSerial: put,
       onDebug: put,

@@ -2,6 +2,7 @@
 export type ExitKind =
   | "power-off"
   | "guest-exit"
+  | "reset"
   | "triple-fault"
   | "idle"
   | "time-limit"

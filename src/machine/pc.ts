@@ -65,6 +65,8 @@ export type PcOptions = {
   /** Instructions per slice. */
   readonly slice?: number;
   readonly testDevices?: boolean;
+  /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
+  readonly noReboot?: boolean;
   /** A byte left the serial port. */
   readonly onSerial?: (byte: number) => void;
   /** A byte was written to the debug console, port 0xE9. */
@@ -357,6 +359,10 @@ export class Pc implements Stateful {
 
   /** Platform reset at the end of the present instruction. */
   requestReset(): void {
+    if (this.#options.noReboot === true) {
+      this.requestExit({ kind: "reset", status: 0, detail: "the guest reset the machine" });
+      return;
+    }
     this.#resetDue = true;
     this.scheduler.requestStop();
   }
