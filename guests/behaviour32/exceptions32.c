@@ -295,7 +295,7 @@ static struct trap vm_trap;
 static uint32_t vm_ds_in_handler;
 static void from_vm86(struct trap *t) {
     vm_trap = *t;
-    vm_ds_in_handler = t->ds;
+    vm_ds_in_handler = (uint16_t)t->ds; /* PUSH DS may leave the upper half of its slot alone */
 }
 
 static bool gp_at(struct caught c, uint32_t ip) { return c.vector == GP && c.error == 0 && c.eip == ip && c.eflags & FLAG_VM; }
