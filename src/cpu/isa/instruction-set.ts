@@ -5,6 +5,7 @@ import type { OpcodeMaps } from "./decoder.ts";
 import { defineArithmetic } from "./semantics/arith.ts";
 import { defineBits } from "./semantics/bits.ts";
 import { defineBranches } from "./semantics/branch.ts";
+import { defineFlagControl } from "./semantics/flag-control.ts";
 import { defineFlow } from "./semantics/flow.ts";
 import { defineMove } from "./semantics/move.ts";
 import { defineMulDiv } from "./semantics/muldiv.ts";
@@ -47,6 +48,7 @@ export function createIsa(): Isa {
   const set = new InstructionSet();
   for (const define of [
     defineFlow,
+    defineFlagControl,
     defineArithmetic,
     defineShifts,
     defineMulDiv,
