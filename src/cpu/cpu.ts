@@ -70,9 +70,10 @@ export class X86Cpu implements Processor {
 
   // --- Part -------------------------------------------------------------------------------------------------------------------------------------
 
-  reset(phase: ResetPhase, kind: ResetKind): void {
+  reset(phase: ResetPhase, _kind: ResetKind): void {
     if (phase !== "enter") return;
-    resetRegisters(this.#s, this.ctx.model, kind === "power" ? "power" : "init", this.#bsp);
+    // To a processor a platform reset (RESET#) is the same as switching it on.
+    resetRegisters(this.#s, this.ctx.model, "power", this.#bsp);
     this.units.reset();
     this.restored();
   }

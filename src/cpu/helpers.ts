@@ -5,6 +5,7 @@ import { type CpuContext, DONE, EXC, type Helper, type HelperTable, raise } from
 import { divideHelpers } from "./divide.ts";
 import { Events } from "./events.ts";
 import { raiseFpTrap } from "./fp-trap.ts";
+import { X87 } from "./fpu/x87.ts";
 import * as L from "./layout.ts";
 import { ControlRegisters, controlRegisterHelpers } from "./system/control-registers.ts";
 import { Cpuid, cpuidHelpers } from "./system/cpuid.ts";
@@ -13,6 +14,7 @@ import { Delivery } from "./system/delivery.ts";
 import { Exceptions } from "./system/exceptions.ts";
 import { farHelpers } from "./system/far-transfer.ts";
 import { ioHelpers, PortIo } from "./system/io.ts";
+import { fxStateHelpers } from "./system/fx-state.ts";
 import { iretHelpers } from "./system/iret.ts";
 import { segmentationHelpers } from "./system/load-segment.ts";
 import { miscHelpers } from "./system/misc.ts";
@@ -22,6 +24,7 @@ import { Tsc, tscHelpers } from "./system/msr-tsc.ts";
 import { Segmentation } from "./system/segmentation.ts";
 import { syscallHelpers } from "./system/syscall.ts";
 import { TaskSwitch } from "./system/task-switch.ts";
+import { x87Helpers } from "./system/x87-glue.ts";
 
 export type CpuUnits = {
   readonly mmu: Mmu;
@@ -36,11 +39,13 @@ export type CpuUnits = {
   readonly control: ControlRegisters;
   readonly cpuid: Cpuid;
   readonly io: PortIo;
+  readonly x87: X87;
+  readonly ferr: (level: boolean) => void;
   /** After the registers were reset at power-on. */
   reset(): void;
 };
 
-type UnitOptions = { readonly cpus: number; readonly bsp: boolean };
+type UnitOptions = { readonly cpus: number; readonly bsp: boolean; readonly ferr?: (level: boolean) => void };
 
 export function createUnits(
   ctx: CpuContext,
@@ -59,21 +64,13 @@ export function createUnits(
   const control = new ControlRegisters(ctx, mmu.tlb, seg, mmu);
   const cpuid = new Cpuid(ctx, options.cpus, ctx.index);
   const io = new PortIo(ctx, mmu.tlb, mmu, debug);
-  return {
-    mmu,
-    seg,
-    tasks,
-    delivery,
-    exceptions,
-    events,
-    debug,
-    tsc,
-    msrs,
-    control,
-    cpuid,
-    io,
-    reset: () => msrs.reset(),
+  const x87 = new X87(ctx.state.view, ctx.state.base + L.X87);
+  const { ferr = () => {} } = options;
+  const reset = (): void => {
+    msrs.reset();
+    x87.init();
   };
+  return { mmu, seg, tasks, delivery, exceptions, events, debug, tsc, msrs, control, cpuid, io, x87, ferr, reset };
 }
 
 /** Name of an encoding that is not built: its map, opcode and ModRM byte, for the report. */
@@ -119,6 +116,8 @@ export function cpuHelpers(ctx: CpuContext, u: CpuUnits, names: readonly string[
     ...syscallHelpers(ctx, u.mmu.tlb, u.seg),
     ...ioHelpers(ctx, u.io),
     ...miscHelpers(ctx, u.mmu.tlb, u.mmu, u.delivery),
+    ...fxStateHelpers(ctx, u.mmu, u.x87),
+    ...x87Helpers(ctx, u.mmu, u.x87, u.ferr),
     ...iretHelpers(ctx, u.mmu, u.seg, u.tasks),
     ...farHelpers(ctx, u.mmu, u.seg, u.tasks),
   };
