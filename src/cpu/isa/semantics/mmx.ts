@@ -43,12 +43,14 @@ function defineMoves(set: InstructionSet): void {
 export function defineMmxMoves(set: InstructionSet): void {
   defineMoves(set);
   set.define("movq2dq", [64], "reg", o => {
+    o.requireVector("sse");
     requireMmx(o);
     enterMmx(o);
     o.setXmm(L.REC.r1, o.let(widen(getMmx64(o, L.REC.r2), 64)));
     o.next();
   });
   set.define("movdq2q", [64], "reg", o => {
+    o.requireVector("sse");
     requireMmx(o);
     enterMmx(o);
     setMmx64(o, L.REC.r1, o.let(getLow(o, L.REC.r2, 64)));

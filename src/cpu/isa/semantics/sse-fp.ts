@@ -89,13 +89,16 @@ function packedArithmetic(o: Ops, n: Format, name: ArithmeticName, a: Ex, b: Ex,
   });
 }
 
-/** Defines an instruction whose `fast` sets `result` and, when that is right, `ok`; otherwise operation `op` runs in TypeScript. */
+/**
+ * Defines an instruction whose `fast` sets `result` and, when that is right, `ok`; otherwise operation `op` runs in TypeScript. `immediate`: one follows.
+ */
 function defineWithFast(
   set: InstructionSet,
   name: string,
   { n, packed }: Omit<Kind, "kind">,
   op: number,
-  fast: (o: Ops, a: Ex, b: Ex, result: Ex, ok: Ex, imm: () => Ex) => void,
+  fast: (o: Ops, a: Ex, b: Ex, result: Ex, ok: Ex, imm: Ex) => void,
+  immediate = false,
 ): void {
   set.define(`${name}_xmm`, [packed ? 128 : n.size], "both", (o, _size, e) => {
     o.requireVector("sse");
@@ -103,8 +106,8 @@ function defineWithFast(
     const a = o.let(packed ? o.getXmm(L.REC.r1) : getLow(o, L.REC.r1, n.size));
     const result = o.f.local(packed ? TY.v128 : tyOf(n.size));
     const ok = o.f.local(TY.i32);
-    const imm = imm8(o);
-    fast(o, a, b, result, ok, () => imm);
+    const imm = immediate ? imm8(o) : c32(0);
+    fast(o, a, b, result, ok, imm);
     o.f.if(
       ok,
       () => (packed ? o.setXmm(L.REC.r1, result) : setLow(o, L.REC.r1, n.size, result)),
@@ -163,21 +166,28 @@ function predicate(o: Ops, imm: Ex): { equal: Ex; less: Ex; not: Ex } {
 function defineCompare(set: InstructionSet): void {
   for (const kind of KINDS) {
     const { n, packed } = kind;
-    defineWithFast(set, `cmp${kind.kind}`, kind, opOf("cmp", kind.kind), (o, a, b, result, ok, imm) => {
-      const { equal, less, not } = predicate(o, imm());
-      if (packed) {
-        const all = (bit: Ex): Ex => i32x4.splat(i32.sub(c32(0), bit));
-        const eq = v128.and(n.lanes.eq(a, b), all(equal));
-        o.f.set(result, v128.xor(v128.or(eq, v128.and(n.lanes.lt(a, b), all(less))), all(not)));
-        o.f.set(ok, allLanes(n, ordered(o, n, a, b)));
-        return;
-      }
-      const [x, y] = [n.toFloat(a), n.toFloat(b)];
-      const bit = i32.xor(i32.or(i32.and(n.eq(x, y), equal), i32.and(n.lt(x, y), less)), not);
-      const mask = i32.sub(c32(0), bit);
-      o.f.set(result, n.size === 64 ? i64.extendS(mask) : mask);
-      o.f.set(ok, orderedScalar(o, n, a, b));
-    });
+    defineWithFast(
+      set,
+      `cmp${kind.kind}`,
+      kind,
+      opOf("cmp", kind.kind),
+      (o, a, b, result, ok, imm) => {
+        const { equal, less, not } = predicate(o, imm);
+        if (packed) {
+          const all = (bit: Ex): Ex => i32x4.splat(i32.sub(c32(0), bit));
+          const eq = v128.and(n.lanes.eq(a, b), all(equal));
+          o.f.set(result, v128.xor(v128.or(eq, v128.and(n.lanes.lt(a, b), all(less))), all(not)));
+          o.f.set(ok, allLanes(n, ordered(o, n, a, b)));
+          return;
+        }
+        const [x, y] = [n.toFloat(a), n.toFloat(b)];
+        const bit = i32.xor(i32.or(i32.and(n.eq(x, y), equal), i32.and(n.lt(x, y), less)), not);
+        const mask = i32.sub(c32(0), bit);
+        o.f.set(result, n.size === 64 ? i64.extendS(mask) : mask);
+        o.f.set(ok, orderedScalar(o, n, a, b));
+      },
+      true,
+    );
   }
   for (const { kind, n, packed } of KINDS) {
     if (packed) continue;
@@ -273,8 +283,13 @@ export function defineVectorFloat(set: InstructionSet): void {
     const op = opOf("round", kind.kind);
     if (kind.packed) defineSlow(set, `round${kind.kind}`, kind.n, true, op);
     else
-      defineWithFast(set, `round${kind.kind}`, kind, op, (o, _a, b, result, ok, imm) =>
-        roundScalar(o, kind.n, b, result, ok, imm()),
+      defineWithFast(
+        set,
+        `round${kind.kind}`,
+        kind,
+        op,
+        (o, _a, b, result, ok, imm) => roundScalar(o, kind.n, b, result, ok, imm),
+        true,
       );
   }
   defineSlow(set, "dpps", SINGLE, true, SSE_OP.DPPS);

@@ -17,8 +17,8 @@ import { defineVector } from "./sse.ts";
 
 /** Linear address of the only page of guest memory. */
 export const PAGE = 0x5000;
-const CPU = 0x10000;
-const RECORDS = 0x2000;
+export const CPU = 0x10000;
+export const RECORDS = 0x2000;
 const RAM = 0x30000;
 
 /** How an instruction ended: normally, with an exception prepared by the floating-point part, or in a helper (its name). */
@@ -82,9 +82,8 @@ export class VectorMachine {
   readonly set = new InstructionSet();
   /** Number of calls of the floating-point slow path. */
   slowCalls = 0;
-  /** The fast path of memory accesses is on. */
   #decoder: Decoder;
-  readonly #execute: (cpu: number, record: number) => number;
+  readonly execute: (cpu: number, record: number) => number;
   #stopped: Outcome = "done";
 
   constructor() {
@@ -113,7 +112,7 @@ export class VectorMachine {
         },
       },
     });
-    this.#execute = instance.exports.execute as (cpu: number, record: number) => number;
+    this.execute = instance.exports.execute as (cpu: number, record: number) => number;
     this.state.setLo(L.DTLB_BASE, CPU + L.DTLB_OFFSET);
     this.fastMemory(false);
   }
@@ -155,7 +154,7 @@ export class VectorMachine {
     this.#decoder.bytes.set(code);
     if (this.#decoder.decode(code.length, mode, 0, RECORDS) !== 0) throw new Error("the code is too short");
     this.state.setLo(L.COUNT, this.#decoder.records);
-    const exit = this.#execute(CPU, RECORDS);
+    const exit = this.execute(CPU, RECORDS);
     if (exit === L.EXIT.fault && this.#stopped === "done") return "fault";
     return this.#stopped;
   }

@@ -1,6 +1,6 @@
 /** Short forms for the rows of vector instructions. */
 import { assert } from "../../../base/assert.ts";
-import { byPrefix, type Node, type OpcodeMap, row } from "./node.ts";
+import { byMod, byPrefix, type Node, type OpcodeMap, row } from "./node.ts";
 
 type Options = Parameters<typeof row>[1];
 
@@ -12,6 +12,20 @@ export const mmx = (name: string, feature: string, options: Options = {}): Node 
   row(name, { size: 64, reg: "mmx", rm: "mmx", fp: "mmx", feature, ...options });
 /** An immediate byte follows. */
 export const IB: Options = { imm: "ib" };
+
+/**
+ * By mandatory prefix. Without its feature, an encoding with F3 or F2 is undefined: it never falls back to the one without prefix, as a plain row would
+ * (see the decoder: that is for prefixes which older processors ignore).
+ */
+export function prefixed(
+  none: Node | null,
+  p66: Node | null = null,
+  pf3: Node | null = null,
+  pf2: Node | null = null,
+): Node {
+  const strict = (node: Node | null): Node | null => node && byMod(node, node);
+  return byPrefix(none, p66, strict(pf3), strict(pf2));
+}
 
 /** Places `node` at `opcode`, which must be free. */
 export function place(map: OpcodeMap, opcode: number, node: Node): void {
@@ -27,5 +41,5 @@ export function both(
   features: readonly [mmx: string, xmm: string] = ["mmx", "sse2"],
   options: Options = {},
 ): void {
-  place(map, opcode, byPrefix(mmx(`${name}_mmx`, features[0], options), xmm(`${name}_xmm`, features[1], options)));
+  place(map, opcode, prefixed(mmx(`${name}_mmx`, features[0], options), xmm(`${name}_xmm`, features[1], options)));
 }

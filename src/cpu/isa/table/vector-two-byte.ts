@@ -1,6 +1,6 @@
-/** Vector instructions of the map 0F (Intel SDM vol. 2, table A-3). The columns of {@link byPrefix}: none, 66, F3, F2. */
-import { byMod, byPrefix, group, type Node, type OpcodeMap } from "./node.ts";
-import { both, IB, mmx, place, xmm } from "./vector-rows.ts";
+/** Vector instructions of the map 0F (Intel SDM vol. 2, table A-3). The columns of {@link prefixed}: none, 66, F3, F2. */
+import { byMod, group, type Node, type OpcodeMap } from "./node.ts";
+import { both, IB, mmx, place, prefixed, xmm } from "./vector-rows.ts";
 
 function moves(map: OpcodeMap): void {
   const u = (way: string, feature: string): Node => xmm(`movu_${way}_xmm`, feature);
@@ -11,38 +11,38 @@ function moves(map: OpcodeMap): void {
   ] as const) {
     const ss = xmm(`movss_${way}_xmm`, "sse", { size: 32 });
     const sd = xmm(`movsd_${way}_xmm`, "sse2", { size: 64 });
-    place(map, opcode, byPrefix(u(way, "sse"), u(way, "sse2"), ss, sd));
+    place(map, opcode, prefixed(u(way, "sse"), u(way, "sse2"), ss, sd));
   }
   const half = (name: string, feature: string): Node => xmm(`${name}_xmm`, feature, { size: 64, only: "mem" });
   const duplicate = (name: string): Node => xmm(`${name}_xmm`, "sse3");
   const low = byMod(half("movl_load", "sse"), xmm("movhlps_xmm", "sse"));
   const high = byMod(half("movh_load", "sse"), xmm("movlhps_xmm", "sse"));
   const ddup = xmm("movddup_xmm", "sse3", { size: 64 });
-  place(map, 0x12, byPrefix(low, half("movl_load", "sse2"), duplicate("movsldup"), ddup));
-  place(map, 0x13, byPrefix(half("movl_store", "sse"), half("movl_store", "sse2")));
-  place(map, 0x16, byPrefix(high, half("movh_load", "sse2"), duplicate("movshdup")));
-  place(map, 0x17, byPrefix(half("movh_store", "sse"), half("movh_store", "sse2")));
-  place(map, 0x28, byPrefix(a("load", "sse"), a("load", "sse2")));
-  place(map, 0x29, byPrefix(a("store", "sse"), a("store", "sse2")));
-  place(map, 0x2b, byMod(byPrefix(a("store", "sse"), a("store", "sse2")), null));
+  place(map, 0x12, prefixed(low, half("movl_load", "sse2"), duplicate("movsldup"), ddup));
+  place(map, 0x13, prefixed(half("movl_store", "sse"), half("movl_store", "sse2")));
+  place(map, 0x16, prefixed(high, half("movh_load", "sse2"), duplicate("movshdup")));
+  place(map, 0x17, prefixed(half("movh_store", "sse"), half("movh_store", "sse2")));
+  place(map, 0x28, prefixed(a("load", "sse"), a("load", "sse2")));
+  place(map, 0x29, prefixed(a("store", "sse"), a("store", "sse2")));
+  place(map, 0x2b, byMod(prefixed(a("store", "sse"), a("store", "sse2")), null));
   const gpr = { size: "y", rm: "gpr" } as const;
-  place(map, 0x6e, byPrefix(mmx("movd_load_mmx", "mmx", gpr), xmm("movd_load_xmm", "sse2", gpr)));
-  place(map, 0x6f, byPrefix(mmx("movq_load_mmx", "mmx"), a("load", "sse2"), u("load", "sse2")));
+  place(map, 0x6e, prefixed(mmx("movd_load_mmx", "mmx", gpr), xmm("movd_load_xmm", "sse2", gpr)));
+  place(map, 0x6f, prefixed(mmx("movq_load_mmx", "mmx"), a("load", "sse2"), u("load", "sse2")));
   const movq = xmm("movq_load_xmm", "sse2", { size: 64 });
-  place(map, 0x7e, byPrefix(mmx("movd_store_mmx", "mmx", gpr), xmm("movd_store_xmm", "sse2", gpr), movq));
-  place(map, 0x7f, byPrefix(mmx("movq_store_mmx", "mmx"), a("store", "sse2"), u("store", "sse2")));
+  place(map, 0x7e, prefixed(mmx("movd_store_mmx", "mmx", gpr), xmm("movd_store_xmm", "sse2", gpr), movq));
+  place(map, 0x7f, prefixed(mmx("movq_store_mmx", "mmx"), a("store", "sse2"), u("store", "sse2")));
   const q2dq = xmm("movq2dq", "sse2", { rm: "mmx", only: "reg" });
-  const dq2q = mmx("movdq2q", "sse2", { rm: "xmm", only: "reg" });
-  place(map, 0xd6, byPrefix(null, xmm("movq_store_xmm", "sse2", { size: 64 }), q2dq, dq2q));
-  place(map, 0xe7, byMod(byPrefix(mmx("movq_store_mmx", "sse"), a("store", "sse2")), null));
-  place(map, 0xf0, byPrefix(null, null, null, byMod(u("load", "sse3"), null)));
+  const dq2q = xmm("movdq2q", "sse2", { reg: "mmx", only: "reg" });
+  place(map, 0xd6, prefixed(null, xmm("movq_store_xmm", "sse2", { size: 64 }), q2dq, dq2q));
+  place(map, 0xe7, byMod(prefixed(mmx("movq_store_mmx", "sse"), a("store", "sse2")), null));
+  place(map, 0xf0, prefixed(null, null, null, byMod(u("load", "sse3"), null)));
   const onlyReg = { only: "reg" } as const;
-  place(map, 0xf7, byPrefix(mmx("maskmovq", "sse", onlyReg), xmm("maskmovdqu", "sse2", onlyReg)));
+  place(map, 0xf7, prefixed(mmx("maskmovq", "sse", onlyReg), xmm("maskmovdqu", "sse2", onlyReg)));
 }
 
 function shuffles(map: OpcodeMap): void {
   const floats = (opcode: number, ps: string, pd: string, options = {}): void =>
-    place(map, opcode, byPrefix(xmm(ps, "sse", options), xmm(pd, "sse2", options)));
+    place(map, opcode, prefixed(xmm(ps, "sse", options), xmm(pd, "sse2", options)));
   floats(0x14, "unpcklps_xmm", "punpcklqdq_xmm");
   floats(0x15, "unpckhps_xmm", "punpckhqdq_xmm");
   floats(0x54, "andps_xmm", "andps_xmm");
@@ -52,16 +52,16 @@ function shuffles(map: OpcodeMap): void {
   floats(0xc6, "shufps_xmm", "shufpd_xmm", IB);
   const mask = { reg: "gpr", size: 32, only: "reg" } as const;
   floats(0x50, "movmskps_xmm", "movmskpd_xmm", mask);
-  place(map, 0xd7, byPrefix(mmx("pmovmskb_mmx", "sse", mask), xmm("pmovmskb_xmm", "sse2", mask)));
+  place(map, 0xd7, prefixed(mmx("pmovmskb_mmx", "sse", mask), xmm("pmovmskb_xmm", "sse2", mask)));
   const words = ["punpcklbw", "punpcklwd", "punpckldq", "packsswb", "pcmpgtb", "pcmpgtw", "pcmpgtd", "packuswb"];
   for (const [i, name] of words.entries()) both(map, 0x60 + i, name);
   for (const [i, name] of ["punpckhbw", "punpckhwd", "punpckhdq", "packssdw"].entries()) both(map, 0x68 + i, name);
-  place(map, 0x6c, byPrefix(null, xmm("punpcklqdq_xmm", "sse2")));
-  place(map, 0x6d, byPrefix(null, xmm("punpckhqdq_xmm", "sse2")));
+  place(map, 0x6c, prefixed(null, xmm("punpcklqdq_xmm", "sse2")));
+  place(map, 0x6d, prefixed(null, xmm("punpckhqdq_xmm", "sse2")));
   place(
     map,
     0x70,
-    byPrefix(
+    prefixed(
       mmx("pshufw_mmx", "sse", IB),
       xmm("pshufd_xmm", "sse2", IB),
       xmm("pshufhw_xmm", "sse2", IB),
@@ -69,17 +69,17 @@ function shuffles(map: OpcodeMap): void {
     ),
   );
   const insert = { rm: "gpr", size: 32, ...IB } as const;
-  place(map, 0xc4, byPrefix(mmx("pinsrw_mmx", "sse", insert), xmm("pinsrw_xmm", "sse2", insert)));
+  place(map, 0xc4, prefixed(mmx("pinsrw_mmx", "sse", insert), xmm("pinsrw_xmm", "sse2", insert)));
   const extract = { reg: "gpr", size: 32, only: "reg", ...IB } as const;
-  place(map, 0xc5, byPrefix(mmx("pextrw_reg_mmx", "sse", extract), xmm("pextrw_reg_xmm", "sse2", extract)));
+  place(map, 0xc5, prefixed(mmx("pextrw_reg_mmx", "sse", extract), xmm("pextrw_reg_xmm", "sse2", extract)));
 }
 
 /** Shifts by an immediate, selected by ModRM.reg. */
 function shifts(map: OpcodeMap): void {
   const options = { ...IB, only: "reg" } as const;
   const shift = (name: string): Node =>
-    byPrefix(mmx(`${name}_imm_mmx`, "mmx", options), xmm(`${name}_imm_xmm`, "sse2", options));
-  const bytes = (name: string): Node => byPrefix(null, xmm(`${name}_imm_xmm`, "sse2", options));
+    prefixed(mmx(`${name}_imm_mmx`, "mmx", options), xmm(`${name}_imm_xmm`, "sse2", options));
+  const bytes = (name: string): Node => prefixed(null, xmm(`${name}_imm_xmm`, "sse2", options));
   place(map, 0x71, group(null, null, shift("psrlw"), null, shift("psraw"), null, shift("psllw"), null));
   place(map, 0x72, group(null, null, shift("psrld"), null, shift("psrad"), null, shift("pslld"), null));
   place(map, 0x73, group(null, null, shift("psrlq"), bytes("psrldq"), null, null, shift("psllq"), bytes("pslldq")));
@@ -152,25 +152,25 @@ function floats(map: OpcodeMap): void {
     place(
       map,
       opcode,
-      byPrefix(form("ps", "sse", 128), form("pd", "sse2", 128), form("ss", "sse", 32), form("sd", "sse2", 64)),
+      prefixed(form("ps", "sse", 128), form("pd", "sse2", 128), form("ss", "sse", 32), form("sd", "sse2", 64)),
     );
   }
   for (const [opcode, name] of [
     [0x52, "rsqrt"],
     [0x53, "rcp"],
   ] as const)
-    place(map, opcode, byPrefix(xmm(`${name}ps_xmm`, "sse"), null, xmm(`${name}ss_xmm`, "sse", { size: 32 })));
+    place(map, opcode, prefixed(xmm(`${name}ps_xmm`, "sse"), null, xmm(`${name}ss_xmm`, "sse", { size: 32 })));
   for (const [opcode, name] of [
     [0x7c, "hadd"],
     [0x7d, "hsub"],
     [0xd0, "addsub"],
   ] as const)
-    place(map, opcode, byPrefix(null, xmm(`${name}pd_xmm`, "sse3"), null, xmm(`${name}ps_xmm`, "sse3")));
+    place(map, opcode, prefixed(null, xmm(`${name}pd_xmm`, "sse3"), null, xmm(`${name}ps_xmm`, "sse3")));
   for (const [opcode, name] of [
     [0x2e, "ucomi"],
     [0x2f, "comi"],
   ] as const)
-    place(map, opcode, byPrefix(xmm(`${name}ss_xmm`, "sse", { size: 32 }), xmm(`${name}sd_xmm`, "sse2", { size: 64 })));
+    place(map, opcode, prefixed(xmm(`${name}ss_xmm`, "sse", { size: 32 }), xmm(`${name}sd_xmm`, "sse2", { size: 64 })));
 }
 
 function conversions(map: OpcodeMap): void {
@@ -182,7 +182,7 @@ function conversions(map: OpcodeMap): void {
   place(
     map,
     0x2a,
-    byPrefix(
+    prefixed(
       x("cvtpi2ps", fromMmx, "sse"),
       x("cvtpi2pd", fromMmx),
       x("cvtsi2ss", fromGpr, "sse"),
@@ -196,16 +196,16 @@ function conversions(map: OpcodeMap): void {
     place(
       map,
       opcode,
-      byPrefix(
+      prefixed(
         x(`cvt${t}ps2pi`, toMmx, "sse"),
         x(`cvt${t}pd2pi`, toMmx),
         x(`cvt${t}ss2si`, toGpr, "sse"),
         x(`cvt${t}sd2si`, toGpr),
       ),
     );
-  place(map, 0x5a, byPrefix(x("cvtps2pd"), x("cvtpd2ps"), x("cvtss2sd"), x("cvtsd2ss")));
-  place(map, 0x5b, byPrefix(x("cvtdq2ps"), x("cvtps2dq"), x("cvttps2dq")));
-  place(map, 0xe6, byPrefix(null, x("cvttpd2dq"), x("cvtdq2pd"), x("cvtpd2dq")));
+  place(map, 0x5a, prefixed(x("cvtps2pd"), x("cvtpd2ps"), x("cvtss2sd"), x("cvtsd2ss")));
+  place(map, 0x5b, prefixed(x("cvtdq2ps"), x("cvtps2dq"), x("cvttps2dq")));
+  place(map, 0xe6, prefixed(null, x("cvttpd2dq"), x("cvtdq2pd"), x("cvtpd2dq")));
 }
 
 export function addTwoByteRows(map: OpcodeMap): void {
