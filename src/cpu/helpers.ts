@@ -7,6 +7,7 @@ import { Events } from "./events.ts";
 import { raiseFpTrap } from "./fp-trap.ts";
 import { X87 } from "./fpu/x87.ts";
 import * as L from "./layout.ts";
+import { MODE } from "./state.ts";
 import { ControlRegisters, controlRegisterHelpers } from "./system/control-registers.ts";
 import { Cpuid, cpuidHelpers } from "./system/cpuid.ts";
 import { DebugRegisters, debugRegisterHelpers } from "./system/debug-registers.ts";
@@ -73,12 +74,21 @@ export function createUnits(
   return { mmu, seg, tasks, delivery, exceptions, events, debug, tsc, msrs, control, cpuid, io, x87, ferr, reset };
 }
 
-/** Name of an encoding that is not built: its map, opcode and ModRM byte, for the report. */
-function encodingOf(ctx: CpuContext, record: number): string {
-  const word = ctx.state.u32[(record + L.REC.target) >>> 2]!;
-  const map = ["", "0f ", "0f 38 ", "0f 3a "][word >>> 16] ?? "";
-  const byte = (value: number): string => (value & 0xff).toString(16).padStart(2, "0");
-  return `${map}${byte(word >>> 8)} ${byte(word)}`;
+/**
+ * Notes an encoding that the decoder does not know: code width and the bytes it had read, as "64:0f38f6c1". Whether the manual leaves it undefined or it is
+ * an instruction that is not built, whoever prints the report finds out with a disassembler.
+ */
+function unknownEncoding(ctx: CpuContext, mmu: Mmu, record: number): never {
+  const s = ctx.state;
+  const length = s.u8[record + L.REC.length]!;
+  const linear = s.codeMode === MODE.code64 ? s.num(L.RIP) : (s.num(L.RIP) + s.segBase(L.SEG.cs)) >>> 0;
+  let bytes = "";
+  for (let i = 0; i < length; i++)
+    bytes += mmu
+      .read8(linear + i)
+      .toString(16)
+      .padStart(2, "0");
+  notBuilt(ctx, `${16 << s.codeMode}:${bytes}`);
 }
 
 function notBuilt(ctx: CpuContext, name: string): never {
@@ -86,10 +96,10 @@ function notBuilt(ctx: CpuContext, name: string): never {
   raise(EXC.ud);
 }
 
-function ownHelpers(ctx: CpuContext): HelperTable {
+function ownHelpers(ctx: CpuContext, mmu: Mmu): HelperTable {
   return {
     gp0: () => raise(EXC.gp, 0),
-    undefined: record => notBuilt(ctx, encodingOf(ctx, record)),
+    undefined: record => unknownEncoding(ctx, mmu, record),
     ud0: () => raise(EXC.ud),
     ud1: () => raise(EXC.ud),
     sse_trap: () => raiseFpTrap(ctx.state, true),
@@ -106,7 +116,7 @@ function ownHelpers(ctx: CpuContext): HelperTable {
 /** The helpers in the order of `names`. A name without a helper is an instruction that is not built: #UD, and a note in the report. */
 export function cpuHelpers(ctx: CpuContext, u: CpuUnits, names: readonly string[]): Helper[] {
   const table: HelperTable = {
-    ...ownHelpers(ctx),
+    ...ownHelpers(ctx, u.mmu),
     ...segmentationHelpers(ctx, u.mmu, u.seg),
     ...controlRegisterHelpers(ctx, u.control, u.mmu),
     ...debugRegisterHelpers(ctx, () => u.mmu.debugChanged()),

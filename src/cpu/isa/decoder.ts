@@ -26,6 +26,7 @@ const SEGMENT_PREFIX: { readonly [byte: number]: number } = { 38: 0, 46: 1, 54: 
 /** Thrown inside the decoder only. */
 const NEED_MORE = { decoder: "need more" };
 const UNDEFINED = { decoder: "undefined" };
+const INVALID = { decoder: "undefined by the manual in this mode or form" };
 const TOO_LONG = { decoder: "too long" };
 
 export class Decoder {
@@ -92,12 +93,12 @@ export class Decoder {
       this.#write(row, offset, record);
     } catch (stop) {
       if (stop === NEED_MORE) return DECODED.more;
-      if (stop !== UNDEFINED && stop !== TOO_LONG) throw stop;
+      if (stop !== UNDEFINED && stop !== INVALID && stop !== TOO_LONG) throw stop;
       this.length = Math.max(1, this.#position);
       this.ends = true;
       this.records = 1;
       this.target = -1;
-      this.#writeHelper(stop === TOO_LONG ? "gp0" : "undefined", offset, record);
+      this.#writeHelper(stop === TOO_LONG ? "gp0" : stop === INVALID ? "ud2" : "undefined", offset, record);
     }
     return DECODED.ok;
   }
@@ -189,7 +190,8 @@ export class Decoder {
     }
     this.#opcode = opcode;
     const row = this.#resolve(this.#maps[this.#map]![opcode] ?? null);
-    if (row === null || (row.no64 && this.mode === 2)) throw UNDEFINED;
+    if (row === null) throw UNDEFINED;
+    if (row.no64 && this.mode === 2) throw INVALID;
     if (row.operands === "modrm") this.#peekModrm();
     return row;
   }
@@ -249,8 +251,8 @@ export class Decoder {
     const memory = row.operands === "modrm" && this.modrm < 0xc0;
     if (memory) readAddress(this);
     else if (row.imm === "moffs") this.stackBase = false;
-    if ((row.only === "mem" && !memory) || (row.only === "reg" && memory)) throw UNDEFINED;
-    if (this.#lock && !(row.lock && memory)) throw UNDEFINED;
+    if ((row.only === "mem" && !memory) || (row.only === "reg" && memory)) throw INVALID;
+    if (this.#lock && !(row.lock && memory)) throw INVALID;
     this.#readImmediate(row, size);
     this.length = this.#position;
     this.ends = row.ends;
