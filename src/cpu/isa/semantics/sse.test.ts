@@ -114,6 +114,45 @@ describe("MMX registers (SDM vol. 1, 9.2 and vol. 3A, 12.2)", () => {
   });
 });
 
+describe("operands", () => {
+  it("reach XMM8 to XMM15 by REX, and ignore REX for MMX (SDM vol. 1, 3.7.2.1)", () => {
+    prepare();
+    machine.xmm(15).fill(0x5a);
+    expect(machine.run([0x45, 0x0f, 0x28, 0xcf])).toBe("done"); // MOVAPS xmm9, xmm15
+    expect([...machine.xmm(9)]).toEqual(new Array(16).fill(0x5a));
+    machine.st(7).fill(0x77);
+    expect(machine.run([0x45, 0x0f, 0x6f, 0xcf])).toBe("done"); // MOVQ mm1, mm7
+    expect([...machine.st(1).subarray(0, 8)]).toEqual(new Array(8).fill(0x77));
+  });
+  it("of CRC32 may be AH (SDM vol. 2, 3.1.1.3)", () => {
+    prepare();
+    const crc = (code: number[]): number => {
+      state.setNum(L.GPR, 0x1234);
+      state.setNum(L.GPR + L.REG.rbx * 8, 0x12);
+      expect(machine.run(code)).toBe("done");
+      return state.lo(L.GPR);
+    };
+    expect(crc([0xf2, 0x0f, 0x38, 0xf0, 0xc4])).toBe(crc([0xf2, 0x0f, 0x38, 0xf0, 0xc3]));
+  });
+});
+
+describe("RCPPS and RSQRTPS (SDM vol. 2: relative error at most 1.5 × 2^-12)", () => {
+  it.each([
+    ["RCPPS", 0x53, (x: number) => 1 / x],
+    ["RSQRTPS", 0x52, (x: number) => 1 / Math.sqrt(x)],
+  ] as const)("%s approximates", (_name, opcode, exact) => {
+    prepare();
+    const view = new DataView(machine.xmm(0).buffer, machine.xmm(0).byteOffset, 32);
+    const values = [1.5, 3, 0.007, 12345];
+    for (const [i, value] of values.entries()) view.setFloat32(16 + i * 4, value, true);
+    expect(machine.run([0x0f, opcode, 0xc1])).toBe("done");
+    for (const i of [0, 1, 2, 3]) {
+      const wanted = exact(view.getFloat32(16 + i * 4, true));
+      expect(Math.abs(view.getFloat32(i * 4, true) / wanted - 1)).toBeLessThanOrEqual(1.5 * 2 ** -12);
+    }
+  });
+});
+
 describe("MASKMOVDQU", () => {
   it("stores only the selected bytes, at the address size of the instruction (SDM vol. 2, MASKMOVDQU)", () => {
     prepare();

@@ -87,7 +87,7 @@ export class VectorMachine {
   #stopped: Outcome = "done";
 
   constructor() {
-    for (const name of ["undefined", "gp0"]) this.set.helper(name);
+    for (const name of ["undefined", "ud2", "gp0"]) this.set.helper(name);
     this.set.define("ea32", [64], "mem", o => o.next());
     defineVector(this.set);
     const maps: OpcodeMaps = [emptyMap(), twoByteMap(), emptyMap(), emptyMap()];
@@ -163,7 +163,7 @@ export class VectorMachine {
   }
 
   #stop(name: string): number {
-    this.#stopped = name;
+    this.#stopped = name === "ud2" ? "undefined" : name;
     return L.EXIT.fault;
   }
   #slow(size: number, load: boolean): number {

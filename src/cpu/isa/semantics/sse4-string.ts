@@ -209,7 +209,7 @@ export function defineSse4Strings(set: InstructionSet): void {
   for (const explicit of [true, false]) {
     for (const index of [true, false]) {
       const name = `pcmp${explicit ? "e" : "i"}str${index ? "i" : "m"}_xmm`;
-      set.define(name, [32, 64], "both", (o, size, e) => {
+      set.define(name, explicit ? [32, 64] : [32], "both", (o, size, e) => {
         o.requireVector("sse");
         const b = xmmSource(o, e, false);
         const comparison = new Comparison(o, o.let(o.getXmm(L.REC.r1)), b);
