@@ -400,8 +400,9 @@ export class Pc implements Stateful {
     }
   }
 
+  /** Instructions retired by all CPUs since power on. */
   get retired(): number {
-    return this.scheduler.state.retired;
+    return this.scheduler.retired;
   }
 
   /** Characters typed by the user, at the present instant. */

@@ -134,6 +134,11 @@ export class Scheduler implements Progress {
     this.#running?.stop();
   }
 
+  /** Instructions retired by all CPUs, also in the middle of a slice. */
+  get retired(): number {
+    return this.state.retired + (this.#running === null ? 0 : this.#running.progress);
+  }
+
   /** Nanoseconds since the clock was last moved, while a slice runs. */
   elapsed(): Ns {
     const done = this.#running === null ? this.#done : this.#running.progress;
