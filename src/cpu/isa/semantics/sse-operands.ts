@@ -72,10 +72,18 @@ export const widen = (value: Ex, size: Size): Ex =>
 
 // --- MMX -----------------------------------------------------------------------------------------------------------------------------------------
 
-/** #UD, #NM, or #MF when an unmasked x87 exception waits. */
+/** #UD, #NM, or what WAIT does when an unmasked x87 exception waits: #MF, or (CR0.NE = 0) the external signal, and the instruction runs. */
 export function requireMmx(o: Ops): void {
   o.requireVector("mmx");
-  o.f.if(i32.and(i32.load16u(o.cpu, STATUS), c32(ES)), () => o.helper("mmx_trap"));
+  o.f.if(i32.and(i32.load16u(o.cpu, STATUS), c32(ES)), () => {
+    const wait = c32(o.rt.helperId("fwait"));
+    o.f.store64(o.cpu, L.RIP, o.rip());
+    const status = o.let(o.f.call(o.rt.helper, o.cpu, wait, o.rec));
+    o.f.if(status, () => {
+      o.f.store32(o.cpu, L.RECORD, o.rec);
+      o.f.return(status);
+    });
+  });
 }
 
 /** What every MMX instruction does to the x87 (except EMMS). After the last access that can fault. */
