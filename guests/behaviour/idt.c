@@ -124,8 +124,8 @@ static void external(void) {
 
 static uint64_t stack_before;
 
-static uint8_t other_stack[1024] __attribute__((aligned(16)));
-static const uint64_t other_top = 1024;
+static uint8_t other_stack[4096] __attribute__((aligned(16)));
+static const uint64_t other_top = sizeof other_stack;
 
 static bool in_other_stack(uint64_t at) { return at > (uint64_t)other_stack && at < (uint64_t)other_stack + other_top; }
 
@@ -165,15 +165,19 @@ static void stacks(void) {
 struct iret_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
-struct iret_frame iret_frame;
+/* The frame is the top of a stack on which the fault of a refused IRET is handled. */
+struct {
+    uint8_t room[4096];
+    struct iret_frame frame;
+} __attribute__((aligned(16))) iret_stack;
 
-SNIPPET(do_iretq, "mov $iret_frame, %rsp", "iretq");
+SNIPPET(do_iretq, "mov $(iret_stack + 4096), %rsp", "iretq");
 
 /* An address to return to that gets away again: ring 0 code that comes back by #UD, ring 3 code that uses user_exit. */
 SNIPPET(ud, "", "ud2");
 
 static struct caught iret_to(uint64_t rip, uint64_t cs, uint64_t rflags, uint64_t ss) {
-    iret_frame = (struct iret_frame){ rip, cs, rflags, (uint64_t)other_stack + other_top, ss };
+    iret_stack.frame = (struct iret_frame){ rip, cs, rflags, (uint64_t)other_stack + other_top, ss };
     return catch(do_iretq);
 }
 

@@ -105,7 +105,7 @@ static void transmitter_empty(struct trap *trap) {
 
 static void serial(void) {
     section("Serial port: 16550A without FIFO, interrupt 4");
-    while ((inb(0x3FD) & 0x60) != 0x60) pause();
+    drain_serial();
     outb(0x3FA, 0);
     text = message;
     on_vector(SERIAL_VECTOR, transmitter_empty);
@@ -266,7 +266,7 @@ static void paging(void) {
 
 void guest_main(void) {
     printf("Hello from a bare-metal guest: 64-bit mode, no firmware, no operating system.\n");
-    start_cpus(2);
+    if (!start_cpu(1)) die("this demo wants two CPUs, and the second one did not start");
     printf("CPU 1 has been started by INIT-SIPI-SIPI; two CPUs are up.\n");
     timers();
     press_a_key();

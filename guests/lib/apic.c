@@ -63,6 +63,12 @@ void ioapic_mask_all(void) {
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) ioapic_route(pin, RTE_MASKED, 0);
 }
 
+void only_pic_interrupts(void) {
+    ioapic_mask_all();
+    lapic_setup();
+    lapic_write(LAPIC_LVT_LINT0, DELIVER_EXTINT);
+}
+
 /* Port 0xE0-0xE3 of the test device keeps what was written to it; an absent one reads as ones. */
 bool have_test_device(void) {
     outl(0xE0, 0x5A5A1234);

@@ -7,6 +7,7 @@
 
 #include "console.h"
 #include "cpu.h"
+#include "i8259.h"
 #include "selectors.h"
 
 /* ---- the guest itself ------------------------------------------------------------------------------------------- */
@@ -128,16 +129,7 @@ struct deadline {
 struct deadline start_deadline(unsigned us);
 bool deadline_over(struct deadline *d);
 
-/* ---- 8259 pair and 8254 (legacy.c) -------------------------------------------------------------------------------- */
-
-#define PIC1 0x20
-#define PIC2 0xA0
-#define PIC_BASE 0x20 /* vectors 0x20-0x2F after pic_setup */
-void pic_setup(void);          /* cascade at IRQ 2, vectors PIC_BASE.., everything masked */
-void pic_mask(uint16_t mask);  /* bit n: IRQ n masked */
-void pic_eoi(unsigned irq);
-uint16_t pic_irr(void);
-uint16_t pic_isr(void);
+/* ---- 8254 (i8254.c); the 8259 pair is in i8259.h -------------------------------------------------------------------- */
 
 #define PIT_HZ 1193182
 void pit_start(unsigned channel, unsigned mode, uint16_t count);

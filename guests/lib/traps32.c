@@ -1,5 +1,6 @@
 /* GDT, IDT and TSS of the 32-bit guests, the one C entry of all vectors, and running code that may fault. */
 #include "guest32.h"
+#include "i8259.h"
 
 #define TRAP_STACK_BYTES 4096
 #define USER_STACK_WORDS 512
@@ -59,14 +60,16 @@ static void load_tables(void) {
 }
 
 void start_guest(uint32_t multiboot_info) {
-    outb(0x21, 0xFF);
-    outb(0xA1, 0xFF);
     load_tables();
+    pic_setup();
     serial_setup();
     read_command_line(multiboot_info);
     guest_main();
     finish();
 }
+
+/* Nothing but the 8259 is in use here, and it is connected as a board's firmware leaves it. */
+void only_pic_interrupts(void) {}
 
 void leave(struct trap *t) {
     result = (struct caught){ (int)t->vector, t->error, t->eip, t->cs, t->eflags, t->esp, t->ss, read_cr2(),

@@ -1,5 +1,7 @@
-/* The 8259A pair and the 8254. */
-#include "guest.h"
+/* The 8259A pair. Common to the 64-bit and the 32-bit guests. */
+#include "i8259.h"
+
+#include "cpu.h"
 
 void pic_setup(void) {
     outb(PIC1, 0x11); /* ICW1: edge, cascade, ICW4 follows */
@@ -30,16 +32,3 @@ static uint16_t pic_register(uint8_t ocw3) {
 }
 uint16_t pic_irr(void) { return pic_register(0x0A); }
 uint16_t pic_isr(void) { return pic_register(0x0B); }
-
-/* Count is loaded low byte first. */
-void pit_start(unsigned channel, unsigned mode, uint16_t count) {
-    outb(0x43, (uint8_t)(channel << 6 | 0x30 | mode << 1));
-    outb((uint16_t)(0x40 + channel), (uint8_t)count);
-    outb((uint16_t)(0x40 + channel), (uint8_t)(count >> 8));
-}
-
-uint16_t pit_read(unsigned channel) {
-    outb(0x43, (uint8_t)(channel << 6)); /* latch */
-    uint8_t low = inb((uint16_t)(0x40 + channel));
-    return (uint16_t)(low | inb((uint16_t)(0x40 + channel)) << 8);
-}
