@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import { HostError } from "../base/assert.ts";
+import { InterruptStats } from "../check/interrupt-stats.ts";
+import { EVENT, EVENTS } from "../ports/events.ts";
+import type { EventNames } from "./names.ts";
+import { makeReport, type ReportFacts, reportJson } from "./report.ts";
+import { reportText, timeText } from "./report-text.ts";
+import { parseLogSelection, TextLog } from "./text-log.ts";
+
+const names: EventNames = {
+  line: index => (index === 4 ? "serial" : `L${index}`),
+  pin: pin => (pin === 4 ? "serial" : `P${pin}`),
+  irq: irq => `I${irq}`,
+  address: address => (address === 0xfed00010 ? "hpet.configuration" : ""),
+  port: port => (port === 0x71 ? "rtc.data" : ""),
+};
+const facts: ReportFacts = {
+  instructions: 2_500_000,
+  virtualNs: 1_250_000,
+  exit: { kind: "power-off", status: 0, detail: "off" },
+  stateHash: "00112233445566778899aabbccddeeff",
+  inputs: [],
+  notes: ["a note"],
+};
+
+describe("text log", () => {
+  const line = (...event: Parameters<TextLog["event"]>): string => {
+    const lines: string[] = [];
+    new TextLog(names, text => lines.push(text)).event(...event);
+    return lines[0]!.trim();
+  };
+
+  test("registers have names, not numbers", () => {
+    expect(line(7, EVENT.mmioWrite, 1, 0xfed00010, 4, 3, 9, 0)).toBe(
+      "7 cpu1 mmio-write hpet.configuration (0xfed00010) size=4 value=0x03 #9",
+    );
+    expect(line(7, EVENT.portRead, 0, 0x71, 1, 0xff, 9, 0)).toContain("in rtc.data (0x71)");
+    expect(line(7, EVENT.portRead, 0, 0x99, 1, 0xff, 9, 0)).toContain("in 0x99");
+  });
+
+  test("what caused an event is told by its number", () => {
+    expect(line(12, EVENT.ioapicSend, 4, 0x34, 0, 1, 8, 7)).toBe(
+      "12 ioapic pin 4 (serial) ioapic-send vector=0x34 fixed destination=0x01 #8 <- #7",
+    );
+  });
+
+  test("exceptions have their names, addresses of the upper half 64 bits, absent error codes nothing", () => {
+    expect(line(1, EVENT.exception, 0, 14, 2, -4096, 1, 0)).toBe(
+      "1 cpu0 exception #PF page fault error=0x02 rip=0xfffffffffffff000 #1",
+    );
+    expect(line(1, EVENT.exception, 0, 6, -1, 0x1000, 1, 0)).not.toContain("error");
+  });
+
+  test("every event of the catalogue can be shown", () => {
+    for (const { kind } of EVENTS) expect(line(1, kind, 0, 1, 1, 1, 1, 0)).not.toContain("undefined");
+  });
+
+  test("groups, single events and everything can be chosen; anything else is refused with status 64", () => {
+    expect(parseLogSelection("exc")).toEqual([EVENT.exception, EVENT.softwareInterrupt]);
+    expect(parseLogSelection("eoi, halt")).toEqual([EVENT.lapicEoi, EVENT.halt]);
+    expect(parseLogSelection("all").length).toBe(EVENTS.length);
+    expect(() => parseLogSelection("irq,nonsense")).toThrow(HostError);
+  });
+});
+
+describe("report", () => {
+  const stats = new InterruptStats(2);
+  stats.event(100, EVENT.lineLevel, 4, 1, 0, 0, 1, 0);
+  stats.event(100, EVENT.ioapicSend, 4, 0x34, 0, 0, 2, 1);
+  stats.event(101, EVENT.lapicAccept, 1, 0x34, 0, 0, 3, 2);
+  stats.event(115, EVENT.interrupt, 1, 0x34, 0, 0, 4, 3);
+  stats.event(130, EVENT.iret, 1, 0, 0, 0, 5, 0);
+  stats.event(140, EVENT.exception, 0, 14, 0, 0, 6, 0);
+  stats.event(141, EVENT.nmi, 0, 0, 0, 0, 7, 0);
+  const report = makeReport(facts, stats, names);
+
+  test("the JSON has the documented fields", () => {
+    const json = JSON.parse(reportJson(report));
+    expect(json).toMatchObject({
+      version: 1,
+      instructions: 2_500_000,
+      virtualNs: 1_250_000,
+      exit: { kind: "power-off", status: 0, detail: "off" },
+      stateHash: "00112233445566778899aabbccddeeff",
+      exceptions: [{ vector: 14, name: "#PF page fault", count: 1 }],
+      nmis: 1,
+      unhandled: 0,
+      notes: ["a note"],
+    });
+    expect(json.interrupts).toEqual([
+      {
+        vector: 0x34,
+        sources: [{ name: "serial (I/O APIC pin 4)", count: 1 }],
+        count: 1,
+        perCpu: [0, 1],
+        latencyNs: { count: 1, min: 15, p50: 15, p99: 15, max: 15 },
+        handlerNs: { count: 1, min: 15, p50: 15, p99: 15, max: 15 },
+        eois: 0,
+        coalesced: 0,
+        unhandled: 0,
+      },
+    ]);
+  });
+
+  test("the table has a row per vector in aligned columns", () => {
+    const lines = reportText(report);
+    expect(lines[0]).toBe("off; 2.5 M instructions, 1.25 ms of virtual time");
+    const head = lines.findIndex(text => text.trim().startsWith("vector"));
+    expect(lines[head + 1]).toContain("serial (I/O APIC pin 4)");
+    expect(lines[head + 1]!.length).toBe(lines[head]!.length);
+    expect(lines.join("\n")).toContain("#PF page fault: 1");
+    expect(lines).toContain("note: a note");
+  });
+
+  test("times have three digits and a fitting unit", () => {
+    expect([0, 999, 1000, 1_250_000, 30_100_000_000].map(timeText)).toEqual([
+      "0 ns",
+      "999 ns",
+      "1.00 us",
+      "1.25 ms",
+      "30.1 s",
+    ]);
+  });
+});
