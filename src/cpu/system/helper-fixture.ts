@@ -68,6 +68,9 @@ export class FakeBus implements CpuBus {
 
 export class FakeTlb implements TlbPort {
   readonly log: string[] = [];
+  readonly bank = 0;
+  strict = false;
+  direct = (_bank: number, _linear: number, _size: number, _write: boolean): number => -1;
   selectBank(): void {
     this.log.push("bank");
   }

@@ -13,6 +13,11 @@ export interface TlbPort {
   flushPage(linear: number): void;
   /** Drops everything when the map of physical memory changed since the last look. True when it did. */
   checkGeneration(): boolean;
+  /** The bank of the present privilege, and whether alignment is checked now. */
+  readonly bank: number;
+  readonly strict: boolean;
+  /** Byte offset in the memory buffer of `size` bytes at a canonical linear address that may be accessed there at once, else −1. */
+  direct(bank: number, linear: number, size: number, write: boolean): number;
 }
 
 /** Derived state of the segment registers: code mode, fast limits, stack mask. */

@@ -114,6 +114,18 @@ describe("PUSHF and POPF (SDM vol. 2)", () => {
     expect(f.memory.view.getUint32(0x7f2, true)).toBe(0x3c7fd7);
   });
 
+  it("RSP carries and borrows across 4 GiB", () => {
+    const f = new HelperFixture();
+    const t = make(f);
+    const host = f.memory.bytes.byteOffset;
+    f.tlb.direct = (_bank, linear) => host + (linear & 0xfff);
+    f.setGpr("rsp", 0x7_0000_0004n);
+    t.pushf!(f.record({ prefix: L.PFX.opSize64 }));
+    expect(f.gpr("rsp")).toBe(0x6_ffff_fffcn);
+    t.popf!(f.record({ prefix: L.PFX.opSize64 }));
+    expect(f.gpr("rsp")).toBe(0x7_0000_0004n);
+  });
+
   it("wraps SP at 64 KiB on a 16-bit stack", () => {
     const f = new HelperFixture().real();
     const t = make(f);
@@ -203,6 +215,32 @@ describe("PUSHF and POPF (SDM vol. 2)", () => {
     expect(pop(f, t, FLAG.ac)).toBe("");
     expect(pop(f, t, FLAG.ac)).toBe("");
     expect(f.tlb.log).toEqual(["bank"]);
+  });
+
+  it("with the page in the TLB, the stack is accessed at once, unless alignment is checked or rSP is not canonical", () => {
+    const f = new HelperFixture();
+    const t = make(f);
+    const host = f.memory.bytes.byteOffset;
+    const asked: number[] = [];
+    f.tlb.direct = (_bank, linear) => {
+      asked.push(linear);
+      return host + linear;
+    };
+    f.state.eflags = 0x246;
+    t.pushf!(f.record({ prefix: L.PFX.opSize64 }));
+    expect(f.memory.view.getBigUint64(0x7f8, true)).toBe(0x246n);
+    f.memory.view.setBigUint64(0x7f8, 0xffff_ffff_0000_0003n, true);
+    t.popf!(f.record({ prefix: L.PFX.opSize64 }));
+    expect(f.state.eflags).toBe(3);
+    expect(asked).toEqual([0x7f8, 0x7f8]);
+    f.tlb.strict = true;
+    t.pushf!(f.record({ prefix: L.PFX.opSize64 }));
+    f.tlb.strict = false;
+    f.setGpr("rsp", 0x1_0000_0000_0800n);
+    f.fault(() => t.pushf!(f.record({ prefix: L.PFX.opSize64 })));
+    f.setGpr("rsp", -(2n ** 47n));
+    f.fault(() => t.pushf!(f.record({ prefix: L.PFX.opSize64 })));
+    expect(asked).toHaveLength(2);
   });
 
   it("a stack fault changes nothing", () => {

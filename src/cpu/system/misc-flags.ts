@@ -30,7 +30,7 @@ class SystemFlags {
     this.#s = ctx.state;
     this.#tlb = tlb;
     this.#memory = memory;
-    this.#stack = new HelperStack(ctx.state, memory);
+    this.#stack = new HelperStack(ctx.state, tlb, memory);
   }
 
   /** Which flag CLI and STI work on: IF, or VIF with VME in virtual-8086 mode or PVI at CPL 3. Raises #GP(0) when neither. */

@@ -5,7 +5,7 @@ import { FLAG } from "../state.ts";
 import { HelperFixture } from "./helper-fixture.ts";
 import { integerHelpers } from "./misc-integer.ts";
 
-const make = (f: HelperFixture) => integerHelpers(f.ctx, f.memory);
+const make = (f: HelperFixture) => integerHelpers(f.ctx, f.tlb, f.memory);
 const CF = FLAG.cf;
 const AF = FLAG.af;
 

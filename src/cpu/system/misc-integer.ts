@@ -5,7 +5,7 @@
 import { type CpuContext, DONE, EXC, type HelperTable, raise } from "../context.ts";
 import * as L from "../layout.ts";
 import { type CpuState, FLAG } from "../state.ts";
-import type { MemoryPort } from "./helper-ports.ts";
+import type { MemoryPort, TlbPort } from "./helper-ports.ts";
 import { HelperStack } from "./misc-stack.ts";
 import { operandSize, writeRegister } from "./operands.ts";
 
@@ -225,9 +225,9 @@ function enter(s: CpuState, memory: MemoryPort, stack: HelperStack, record: numb
   return DONE.next;
 }
 
-export function integerHelpers(ctx: CpuContext, memory: MemoryPort): HelperTable {
+export function integerHelpers(ctx: CpuContext, tlb: TlbPort, memory: MemoryPort): HelperTable {
   const s = ctx.state;
-  const stack = new HelperStack(s, memory);
+  const stack = new HelperStack(s, tlb, memory);
   return {
     ...decimalHelpers(ctx),
     ...exchangeHelpers(ctx, memory),

@@ -30,7 +30,7 @@ export function miscHelpers(ctx: CpuContext, tlb: TlbPort, memory: MemoryPort, d
     ...flagHelpers(ctx, tlb, memory),
     ...descriptorTableHelpers(ctx, memory),
     ...systemHelpers(ctx, tlb, memory),
-    ...integerHelpers(ctx, memory),
+    ...integerHelpers(ctx, tlb, memory),
     ...interruptHelpers(ctx, delivery),
   };
 }
