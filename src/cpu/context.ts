@@ -87,6 +87,8 @@ export class CpuContext {
   readonly model: CpuModel;
   readonly clock: Clock;
   readonly trace: Trace;
+  /** Delivery in generated code, for the simple cases of 64-bit mode: returns 0 when it did nothing. The return address is at ARG0. */
+  deliver: (vector: number, checkDpl: number, error: number, image: number) => number = () => 0;
   /** Names of instructions that were met and are not built, with their counts. */
   readonly notBuilt = new Map<string, number>();
 

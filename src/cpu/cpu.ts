@@ -62,6 +62,8 @@ export class X86Cpu implements Processor {
     resetRegisters(this.#s, parts.model, "power", parts.bsp);
     this.units = createUnits(this.ctx, parts, (page, offset, length) => parts.engine.written(page, offset, length));
     this.mmu = this.units.mmu;
+    this.ctx.deliver = (vector, checkDpl, error, image) =>
+      parts.engine.exports.deliver(base, vector, checkDpl, error, image);
     this.#fetch = new CodeFetch(this.ctx, this.mmu, parts.engine);
     this.state = { registers: new Uint8Array(parts.engine.buffer, base, L.SAVED_SIZE) };
     this.helpers = cpuHelpers(this.ctx, this.units, isa().set.helperNames);
@@ -315,6 +317,16 @@ export class X86Cpu implements Processor {
     this.#fault.error = fault.error;
     this.#fault.address = fault.address;
     return L.EXIT.fault;
+  }
+
+  /** Generated code delivered a software interrupt or returned from a handler by itself. */
+  told(event: number, value: number, cplBefore: number): void {
+    const { trace, index } = this.ctx;
+    this.mmu.tlb.selectBank();
+    if (event === EVENT.softwareInterrupt) this.units.delivery.count++;
+    const cpl = this.#s.int(L.CPL);
+    if (cpl !== cplBefore && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, cpl, 0, 0, 0);
+    if (trace.wants[event] !== 0) trace.emit(event, index, value, 0, 0, 0);
   }
 
   /** 1 when the page at SLOW_ADDRESS is RAM or ROM (or faults, which the access itself will show), 0 when it is a device. */

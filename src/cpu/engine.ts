@@ -117,6 +117,7 @@ export class Engine {
       commitRmw: () => this.#current!.mmu.commitRmw(),
       probe: (_cpu, segment, size) => this.#current!.probeRam(segment, size),
       helper: (_cpu, id, record) => this.#helper(id, record),
+      told: (_cpu, event, value, before) => this.#current!.told(event, value, before),
       sseSlow: (_cpu, operation, immediate) => this.#current!.sseSlow(operation, immediate),
     };
   }

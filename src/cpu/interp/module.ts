@@ -6,6 +6,7 @@ import { FunctionBuilder, ModuleBuilder, type Signature } from "../emit/wasm.ts"
 import { Rm } from "../isa/define.ts";
 import type { Isa } from "../isa/instruction-set.ts";
 import type { Runtime } from "../isa/ops.ts";
+import { DELIVER, deliverBody } from "../isa/semantics/long-mode.ts";
 import * as L from "../layout.ts";
 import { dispatch, InterpOps } from "./interp-ops.ts";
 
@@ -19,6 +20,8 @@ export type InterpreterExports = {
   enter(cpu: number): number;
   /** Runs from a record. */
   execute(cpu: number, record: number): number;
+  /** Delivers an event in 64-bit mode if that is simple; the return address is at ARG0. 0: nothing was done. */
+  deliver(cpu: number, vector: number, checkDpl: number, error: number, image: number): number;
 };
 
 /** What the module calls. `cpu` is the base of the processor's area. */
@@ -30,6 +33,7 @@ export type InterpreterImports = {
   probe(cpu: number, segment: number, size: number): number;
   helper(cpu: number, id: number, record: number): number;
   sseSlow(cpu: number, operation: number, immediate: number): number;
+  told(cpu: number, event: number, value: number, cplBefore: number): void;
 };
 
 /** Finds the record of an address through the code TLB and runs it; leaves with EXIT.lookup when it is not there. */
@@ -67,10 +71,14 @@ export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<Arra
     probe: m.importFunction("probe", { params: [I, I, I], result: I }),
     helper: m.importFunction("helper", { params: [I, I, I], result: I }),
     sseSlow: m.importFunction("sseSlow", { params: [I, I, I], result: I }),
+    told: m.importFunction("told", { params: [I, I, I, I], result: null }),
+    deliver: m.declare(DELIVER),
     goto64: m.declare(GOTO),
     gotoLegacy: m.declare(GOTO),
     helperId: name => isa.set.helperId(name),
   };
+  m.define(rt.deliver, deliverBody());
+  m.export("deliver", rt.deliver);
   m.define(rt.goto64, gotoBody(rt.handlerType, false));
   m.define(rt.gotoLegacy, gotoBody(rt.handlerType, true));
 

@@ -7,6 +7,7 @@ import { defineBits } from "./semantics/bits.ts";
 import { defineBranches } from "./semantics/branch.ts";
 import { defineFlagControl } from "./semantics/flag-control.ts";
 import { defineFlow } from "./semantics/flow.ts";
+import { defineLongMode } from "./semantics/long-mode.ts";
 import { defineMove } from "./semantics/move.ts";
 import { defineMulDiv } from "./semantics/muldiv.ts";
 import { defineShifts } from "./semantics/shift.ts";
@@ -49,6 +50,7 @@ export function createIsa(): Isa {
   for (const define of [
     defineFlow,
     defineFlagControl,
+    defineLongMode,
     defineArithmetic,
     defineShifts,
     defineMulDiv,

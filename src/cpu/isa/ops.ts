@@ -23,6 +23,10 @@ export type Runtime = {
   readonly helper: FunctionRef;
   /** (cpu, operation of cpu/fpu/sse.ts, immediate): works on SCRATCH (destination) and SCRATCH + 16 (source); not 0: exception prepared. */
   readonly sseSlow: FunctionRef;
+  /** Delivers an event in 64-bit mode if that is simple; see semantics/long-mode.ts. */
+  readonly deliver: FunctionRef;
+  /** (cpu, event, value, CPL before): generated code delivered or returned by itself; trace and TLB banks follow. */
+  readonly told: FunctionRef;
   readonly goto64: FunctionRef;
   readonly gotoLegacy: FunctionRef;
   readonly helperId: (name: string) => number;

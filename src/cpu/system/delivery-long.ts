@@ -2,6 +2,7 @@
  * Interrupt and exception delivery in IA-32e mode: 16-byte gates, 64-bit handlers, IST, frames of 64-bit words on a 16-byte aligned stack.
  * Intel SDM vol. 3A, 6.14; vol. 2 "INT n", section IA-32e-MODE.
  */
+import { EVENT } from "../../ports/events.ts";
 import { type CpuContext, EXC, raise } from "../context.ts";
 import * as L from "../layout.ts";
 import { FLAG, MODE } from "../state.ts";
@@ -42,9 +43,14 @@ export class LongDelivery {
   /** @param error −1: no error code. @param rip what the frame will hold. @param image RFLAGS to push. */
   deliver(vector: number, kind: number, error: number, rip: number, image: number): void {
     const s = this.#ctx.state;
+    const cpl = s.int(L.CPL);
+    s.setNum(L.ARG0, rip);
+    if (this.#ctx.deliver(vector, checksDpl(kind) ? 1 : 0, error, image) !== 0) {
+      this.#entered(cpl);
+      return;
+    }
     const ext = extOf(kind);
     const d = this.#d;
-    const cpl = s.int(L.CPL);
     this.#readGate(vector, kind, ext, cpl);
     this.#readCode(cpl, ext);
     const target = d.isConforming ? cpl : d.dpl;
@@ -60,6 +66,14 @@ export class LongDelivery {
     if ((d.attr & 1) === 0) this.#seg.tables.markAccessed(d);
     this.#pushFrame(error, rip, image, target, ext);
     this.#enter(target, cpl);
+  }
+
+  /** Generated code has done it all but what lies outside its reach. */
+  #entered(cplBefore: number): void {
+    const { state, trace, index } = this.#ctx;
+    this.#mmu.tlb.selectBank();
+    const cpl = state.int(L.CPL);
+    if (cpl !== cplBefore && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, cpl, 0, 0, 0);
   }
 
   #currentSp(): number {
