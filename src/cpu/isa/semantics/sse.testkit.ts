@@ -96,22 +96,21 @@ export class VectorMachine {
     this.#decoder = new Decoder(this.view, maps, handlers, new CpuModel("GenuineIntel", ["+movbe"]));
     const bytes = buildInterpreter({ set: this.set, maps, handlers }, 4);
     const table = new WebAssembly.Table({ element: "anyfunc", initial: handlers.handlers.length });
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: {
-        memory: this.memory,
-        table,
-        slowLoad: (_cpu: number, _segment: number, size: number) => this.#slow(size, true),
-        slowStore: (_cpu: number, _segment: number, size: number) => this.#slow(size, false),
-        slowRmw: () => 1,
-        commitRmw: () => {},
-        probe: () => 1,
-        helper: (_cpu: number, id: number) => this.#stop(this.set.helperNames[id]!),
-        sseSlow: (cpu: number, operation: number, immediate: number) => {
-          this.slowCalls++;
-          return sseOp(operation, this.view, cpu + L.SCRATCH, cpu + L.SCRATCH + 16, immediate, cpu + L.MXCSR);
-        },
+    const env: Record<string, WebAssembly.ImportValue> = {
+      memory: this.memory,
+      table,
+      slowLoad: (_cpu: number, _segment: number, size: number) => this.#slow(size, true),
+      slowStore: (_cpu: number, _segment: number, size: number) => this.#slow(size, false),
+      helper: (_cpu: number, id: number) => this.#stop(this.set.helperNames[id]!),
+      sseSlow: (cpu: number, operation: number, immediate: number) => {
+        this.slowCalls++;
+        return sseOp(operation, this.view, cpu + L.SCRATCH, cpu + L.SCRATCH + 16, immediate, cpu + L.MXCSR);
       },
-    });
+    };
+    const module = new WebAssembly.Module(bytes);
+    // What the interpreter imports for other instructions is never called here.
+    for (const { name, kind } of WebAssembly.Module.imports(module)) if (kind === "function") env[name] ??= () => 1;
+    const instance = new WebAssembly.Instance(module, { env });
     this.execute = instance.exports.execute as (cpu: number, record: number) => number;
     this.state.setLo(L.DTLB_BASE, CPU + L.DTLB_OFFSET);
     this.fastMemory(false);
