@@ -60,13 +60,11 @@ export const i16x8 = {
   maxS: vbin(152),
   maxU: vbin(153),
   avgrU: vbin(155),
-  extract: (a: Ex, lane: number): Ex => vextract(25, I, a, lane),
 } as const;
 
 export const i32x4 = {
   splat: (a: Ex): Ex => vsplat(17, a),
   extract: (a: Ex, lane: number): Ex => vextract(27, I, a, lane),
-  replace: (a: Ex, lane: number, value: Ex): Ex => vreplace(28, a, lane, value),
   eq: vbin(55),
   ltS: vbin(57),
   gtS: vbin(59),
@@ -121,7 +119,6 @@ export const i64x2 = {
 export const f32x4 = {
   eq: vbin(65),
   lt: vbin(67),
-  le: vbin(69),
   demoteF64: vun(94),
   nearest: vun(106),
   sqrt: vun(227),
@@ -139,7 +136,6 @@ export const f32x4 = {
 export const f64x2 = {
   eq: vbin(71),
   lt: vbin(73),
-  le: vbin(75),
   promoteLowF32: vun(95),
   nearest: vun(148),
   sqrt: vun(239),

@@ -86,14 +86,15 @@ export class VectorMachine {
   readonly execute: (cpu: number, record: number) => number;
   #stopped: Outcome = "done";
 
-  constructor() {
+  /** @param features changes of the CPU model, as after `--cpu-feature`. */
+  constructor(features: readonly string[] = ["+movbe"]) {
     for (const name of ["undefined", "ud2", "gp0"]) this.set.helper(name);
     this.set.define("ea32", [64], "mem", o => o.next());
     defineVector(this.set);
     const maps: OpcodeMaps = [emptyMap(), twoByteMap(), emptyMap(), emptyMap()];
     addVectorRows(maps);
     const handlers = new HandlerIndex(this.set);
-    this.#decoder = new Decoder(this.view, maps, handlers, new CpuModel("GenuineIntel", ["+movbe"]));
+    this.#decoder = new Decoder(this.view, maps, handlers, new CpuModel("GenuineIntel", features));
     const bytes = buildInterpreter({ set: this.set, maps, handlers }, 4);
     const table = new WebAssembly.Table({ element: "anyfunc", initial: handlers.handlers.length });
     const env: Record<string, WebAssembly.ImportValue> = {
