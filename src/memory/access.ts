@@ -4,6 +4,7 @@
  * cycles); a narrower read is widened and cut; a narrower write follows `narrowWrites`.
  */
 import { assert, unreachable } from "../base/assert.ts";
+import { hex } from "../base/int.ts";
 import type { Window } from "../ports/window.ts";
 
 /** Refuses windows that the policy below could not serve. */
@@ -12,6 +13,13 @@ export function checkWindow(window: Window): void {
   assert(size >= 1 && Number.isInteger(size), `window ${name}: size ${size}`);
   assert(minWidth <= maxWidth, `window ${name}: minWidth ${minWidth} is above maxWidth ${maxWidth}`);
   assert(size % minWidth === 0, `window ${name}: size ${size} is no multiple of its minWidth ${minWidth}`);
+}
+
+/** `part.REGISTER` for people; some parts say their own name already. */
+export function describeRegister(window: Window, offset: number): string {
+  const register = window.describe?.(offset) ?? hex(offset);
+  const named = register.toLowerCase().includes(window.name.toLowerCase());
+  return named ? register : `${window.name}.${register}`;
 }
 
 /** Largest aligned power of two, at most `limit`, that starts at `offset` and has at most `left` bytes. */

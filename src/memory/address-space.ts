@@ -10,7 +10,7 @@ import { hex } from "../base/int.ts";
 import { GIB, PAGE, type PhysAddr } from "../base/units.ts";
 import { PAGE_KIND } from "../ports/cpu-bus.ts";
 import type { Window } from "../ports/window.ts";
-import { checkWindow, readWindow, writeWindow } from "./access.ts";
+import { checkWindow, describeRegister, readWindow, writeWindow } from "./access.ts";
 import type { Ram } from "./ram.ts";
 
 export const MAX_REGION = 64 * GIB;
@@ -289,7 +289,7 @@ export class AddressSpace {
     const range = this.#find(address);
     if (range.window === null) return "";
     const offset = address - range.shift;
-    return `${range.window.name}.${range.window.describe?.(offset) ?? hex(offset)}`;
+    return describeRegister(range.window, offset);
   }
 
   /** Everything that is mapped, by address. */

@@ -5,7 +5,7 @@
 import { assert } from "../base/assert.ts";
 import { hex } from "../base/int.ts";
 import type { Window } from "../ports/window.ts";
-import { checkWindow, readWindow, writeWindow } from "./access.ts";
+import { checkWindow, describeRegister, readWindow, writeWindow } from "./access.ts";
 
 export const PORTS = 0x10000;
 
@@ -83,6 +83,6 @@ export class PortSpace {
     const mapping = this.#mappings[this.#owner[port]!] ?? null;
     if (mapping === null) return "";
     const offset = port - mapping.shift;
-    return `${mapping.window.name}.${mapping.window.describe?.(offset) ?? hex(offset)}`;
+    return describeRegister(mapping.window, offset);
   }
 }
