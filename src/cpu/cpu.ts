@@ -223,10 +223,12 @@ export class X86Cpu implements Processor {
   #find(): void {
     const branch = this.#s.lo(L.RECORD);
     this.#s.setLo(L.RECORD, 0);
+    // Events at this boundary, and the end of the run, come before the next instruction's fetch (SDM vol. 3A, table 6-2).
+    if (this.#s.int(L.COUNT) === 0) return;
     const found = this.#fetch.find(branch);
     if (found === CODE_FETCH.ready) return;
     if (found === CODE_FETCH.fault) this.#deliverFault(this.#fetch.vector, this.#fetch.error, this.#fetch.address);
-    else if (this.#s.int(L.COUNT) > 0) this.#single(this.#fetch.record);
+    else this.#single(this.#fetch.record);
   }
 
   /** Runs the one instruction in `record`, which lies outside the tables. */
@@ -341,11 +343,12 @@ export class X86Cpu implements Processor {
     return this.ctx.bus.lookup(page) <= PAGE_KIND.rom ? 1 : 0;
   }
 
-  /** An SSE operation that needs exact flags: works on SCRATCH. Not 0: #XM (or #UD) is prepared. */
+  /** An SSE operation that needs exact flags: works on SCRATCH. Bit 0: #XM (or #UD) is prepared. Bits 15:8: EFLAGS of a comparison. */
   sseSlow(operation: number, immediate: number): number {
     const s = this.#s;
     const scratch = s.base + L.SCRATCH;
-    if (sseOp(operation, s.view, scratch, scratch + 16, immediate, s.base + L.MXCSR) === 0) return 0;
+    const status = sseOp(operation, s.view, scratch, scratch + 16, immediate, s.base + L.MXCSR);
+    if ((status & 1) === 0) return status;
     this.#fault.vector = (s.lo(L.CR4) & 0x400) !== 0 ? EXC.xm : EXC.ud;
     this.#fault.error = -1;
     return 1;
