@@ -190,6 +190,12 @@ describe("protected mode (SDM vol. 3A, 6.12)", () => {
     f.state.setLo(L.SEG_ATTR + L.SEG.ss * 4, 0x4097);
     expect(faultOf(() => f.delivery.softwareInterrupt(0x80, 0, 0))).toEqual([EXC.ss, 0]);
     expect(deliver(f, 0x80, KIND.external)).toEqual([EXC.ss, 1]);
+    // Room for three words, not for the error code too.
+    f.gate(AT.idt + 13 * 8, SEL.code0, 0x9000, 0x8f);
+    f.state.setLo(L.SEG_LIMIT + L.SEG.ss * 4, 0x6ff3);
+    expect(deliver(f, 13, KIND.fault, 0)).toEqual([EXC.ss, 1]);
+    f.state.setLo(L.SEG_LIMIT + L.SEG.ss * 4, 0x6fef);
+    expect(deliver(f, 13, KIND.fault, 0)).toBe(null);
   });
 });
 

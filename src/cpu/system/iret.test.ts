@@ -130,7 +130,10 @@ describe("IRET in protected mode (SDM vol. 2, IRET)", () => {
   test("outer privilege pops ESP and SS too", () => {
     const f = kernel();
     f.poke(0x7000, 0x5000, SEL.code3, 0x202, 0x6000, SEL.data3);
+    // A conforming segment stays, whatever its privilege.
+    f.seg.loadData(L.SEG.fs, SEL.conforming0, EXC.gp, 0);
     expect(iret(f)).toBe(null);
+    expect(f.state.selector(L.SEG.fs)).toBe(SEL.conforming0);
     expect([f.rip, f.rsp, f.state.cpl, f.state.selector(L.SEG.ss), f.state.selector(L.SEG.ds)]).toEqual([
       0x5000,
       0x6000,

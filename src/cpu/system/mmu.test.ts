@@ -187,6 +187,15 @@ describe("data TLB as generated code sees it", () => {
     const host = mmu.tlb.direct(mmu.tlb.bank, linear + 0x20, 4, false);
     expect(host).toBe(RAM_BASE + 0x66020);
   });
+  test("addresses that differ in bits 47:44 only do not share an entry", () => {
+    const { f, mmu } = long();
+    f.map(0x5000, 0x55000, P | W | U);
+    address(f, 0x5000);
+    expect(mmu.slowLoad(L.SEG.ds, 4)).toBe(0);
+    address(f, 0x5000 + 2 ** 44);
+    expect(mmu.slowLoad(L.SEG.ds, 4)).toBe(1);
+    expect(fast(f, 0x5000 + 2 ** 44, 4, false)).toBe(false);
+  });
   test("INVLPG drops a page; CR3 drops all but global pages; flushAll drops these too (4.10.4.1)", () => {
     const { f, mmu } = long(CR4_PGE);
     f.map(0x5000, 0x55000, P | W | U | G);
