@@ -69,7 +69,8 @@ export function createUnits(
   const { ferr = () => {} } = options;
   const reset = (): void => {
     msrs.reset();
-    x87.init();
+    // Power-up values (SDM vol. 3A, table 9-1): control word 0040H, everything else 0 by the reset of the registers.
+    x87.state.fcw = 0x40;
   };
   return { mmu, seg, tasks, delivery, exceptions, events, debug, tsc, msrs, control, cpuid, io, x87, ferr, reset };
 }
@@ -100,15 +101,8 @@ function ownHelpers(ctx: CpuContext, mmu: Mmu): HelperTable {
   return {
     gp0: () => raise(EXC.gp, 0),
     undefined: record => unknownEncoding(ctx, mmu, record),
-    ud0: () => raise(EXC.ud),
-    ud1: () => raise(EXC.ud),
     sse_trap: () => raiseFpTrap(ctx.state, true),
     mmx_trap: () => raiseFpTrap(ctx.state, false),
-    sahf: () => {
-      const s = ctx.state;
-      s.setArithmetic((s.eflags & 0x800) | (s.u8[s.base + 1]! & 0xd5));
-      return DONE.next;
-    },
     ...divideHelpers(ctx),
   };
 }

@@ -100,6 +100,8 @@ export const XMM = 0x400;
 export const MXCSR = 0x500;
 /** x87 state, laid out by cpu/fpu/x87.ts from here: at most 0x100 bytes. */
 export const X87 = 0x510;
+/** Where in it the status word lies. */
+export const X87_STATUS = 130;
 
 /** What the processor does: one of ACTIVITY (4 bytes). */
 export const ACTIVITY_OFFSET = 0x610;

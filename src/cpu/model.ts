@@ -6,6 +6,9 @@ import { HostError } from "../base/assert.ts";
 
 export type Vendor = "GenuineIntel" | "AuthenticAMD";
 
+/** Family, model and stepping as in CPUID.1:EAX, and in EDX after a reset. */
+export const SIGNATURE = { GenuineIntel: 0x000106a5, AuthenticAMD: 0x00800f12 } as const;
+
 /** Every feature name that `--cpu-feature` takes: [CPUID leaf, subleaf, register, bit, on by default]. */
 export const FEATURES = {
   fpu: [1, 0, "edx", 0, true],

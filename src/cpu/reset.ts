@@ -1,11 +1,8 @@
 /** Register values after power-on and after INIT (Intel SDM vol. 3A, table 9-1). */
 import { ACTIVITY } from "../ports/processor.ts";
 import * as L from "./layout.ts";
-import type { CpuModel } from "./model.ts";
+import { type CpuModel, SIGNATURE } from "./model.ts";
 import type { CpuState } from "./state.ts";
-
-/** Processor signature left in EDX (family 6, model 26, stepping 5), the same as CPUID.1:EAX. */
-const SIGNATURE = 0x106a5;
 
 function resetSegment(s: CpuState, seg: number, selector: number, base: number, attr: number): void {
   s.setLo(L.SEG_SELECTOR + seg * 4, selector);
@@ -19,11 +16,11 @@ function resetSegment(s: CpuState, seg: number, selector: number, base: number, 
  * `power`: everything. `init`: what INIT resets; the x87 and SSE registers, the time-stamp counter, MTRRs and most other MSRs stay.
  * A processor that is not the bootstrap processor then waits for a start-up IPI.
  */
-export function resetRegisters(s: CpuState, _model: CpuModel, kind: "power" | "init", bsp: boolean): void {
+export function resetRegisters(s: CpuState, model: CpuModel, kind: "power" | "init", bsp: boolean): void {
   if (kind === "power") s.u8.fill(0, s.base, s.base + L.SAVED_SIZE);
   const keptCaching = kind === "init" ? s.int(L.CR0) & 0x60000000 : 0x60000000;
   for (let n = 0; n < 16; n++) s.set64(n * 8, 0, 0);
-  s.set64(L.GPR + L.REG.rdx * 8, SIGNATURE, 0);
+  s.set64(L.GPR + L.REG.rdx * 8, SIGNATURE[model.vendor], 0);
   s.eflags = 2;
   s.set64(L.RIP, 0xfff0, 0);
   for (let seg = 0; seg < 6; seg++) resetSegment(s, seg, 0, 0, 0x93);

@@ -2,7 +2,7 @@
  * What happens later: named alarms in a binary heap, ordered by (time, priority, sequence). A part creates its alarms once, in its constructor;
  * the queue holds names and times, never closures made on the way, so that it can be saved, loaded and hashed.
  */
-import { assert, HostError } from "../base/assert.ts";
+import { assert, HostError, ModelBug } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
 import type { Clock } from "./clock.ts";
 
@@ -74,10 +74,8 @@ export class EventQueue {
   }
 
   arm(alarm: Alarm, deadline: Ns): void {
-    assert(
-      deadline === Math.floor(deadline) || deadline === Number.POSITIVE_INFINITY,
-      `alarm ${alarm.name}: deadline ${deadline} is no integer`,
-    );
+    if (deadline !== Math.floor(deadline))
+      throw new ModelBug(`alarm ${alarm.name}: deadline ${deadline} is no integer`);
     const before = this.nextDeadline();
     if (alarm.heapIndex >= 0) this.#remove(alarm);
     if (deadline === Number.POSITIVE_INFINITY) return;

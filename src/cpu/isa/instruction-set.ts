@@ -5,7 +5,7 @@ import type { OpcodeMaps } from "./decoder.ts";
 import { defineArithmetic } from "./semantics/arith.ts";
 import { defineBits } from "./semantics/bits.ts";
 import { defineBranches } from "./semantics/branch.ts";
-import { defineFlagControl } from "./semantics/flag-control.ts";
+import { defineControlReads, defineFlagControl } from "./semantics/flag-control.ts";
 import { defineFlow } from "./semantics/flow.ts";
 import { defineLongMode } from "./semantics/long-mode.ts";
 import { defineMove } from "./semantics/move.ts";
@@ -50,6 +50,7 @@ export function createIsa(): Isa {
   for (const define of [
     defineFlow,
     defineFlagControl,
+    defineControlReads,
     defineLongMode,
     defineArithmetic,
     defineShifts,

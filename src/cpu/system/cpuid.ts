@@ -8,7 +8,7 @@
  */
 import { type CpuContext, DONE, type HelperTable } from "../context.ts";
 import * as L from "../layout.ts";
-import { type CpuModel, FEATURES, type FeatureName } from "../model.ts";
+import { type CpuModel, FEATURES, type FeatureName, SIGNATURE } from "../model.ts";
 import { CR4, LINEAR_BITS, PHYSICAL_BITS } from "./control-bits.ts";
 import { AMD_L1, AMD_L3_EDX, CACHE_LINE, deterministicCache, L2_ECX, LEAF2 } from "./cpuid-caches.ts";
 import { MISC_ENABLE } from "./msr-index.ts";
@@ -23,7 +23,6 @@ const CRYSTAL_HZ = 1_000_000_000;
 const CORE_MHZ = 1000;
 const BUS_MHZ = 100;
 /** Family 6, model 0x1A, stepping 5: Nehalem. Family 0x17, model 1, stepping 2: Zen. */
-const SIGNATURE = { GenuineIntel: 0x000106a5, AuthenticAMD: 0x00800f12 } as const;
 const MAX_BASIC = { GenuineIntel: 0x16, AuthenticAMD: 0xd } as const;
 const MAX_EXTENDED = { GenuineIntel: 0x80000008, AuthenticAMD: 0x8000001e } as const;
 /** Leaf 1 EDX bits that AMD repeats in leaf 0x80000001 EDX. */

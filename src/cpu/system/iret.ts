@@ -5,7 +5,7 @@
 import { EVENT } from "../../ports/events.ts";
 import { type CpuContext, DONE, EXC, type HelperTable, raise } from "../context.ts";
 import * as L from "../layout.ts";
-import { FLAG, MODE } from "../state.ts";
+import { type CpuState, FLAG, MODE } from "../state.ts";
 import { CR0, CR4 } from "./control-bits.ts";
 import { ReturnPath } from "./far-transfer-return.ts";
 import type { Mmu } from "./mmu.ts";
@@ -18,6 +18,16 @@ import { TASK, type TaskSwitch } from "./task-switch.ts";
 const BASIC = 0x4dd5;
 /** What 32- and 64-bit returns change besides. */
 const EXTENDED = FLAG.rf | FLAG.ac | FLAG.id;
+
+/**
+ * RF counts for the instruction behind the return only, and there for instruction breakpoints only: when none is armed and nothing waits to be taken
+ * first, it is gone at once. The same rule stands in isa/semantics/long-mode.ts.
+ */
+function dropResume(s: CpuState): void {
+  const flags = s.int(L.FLAG_OTHER);
+  if ((flags & FLAG.rf) === 0 || (s.int(L.DR7) & 0xff) !== 0 || s.int(L.PENDING_OFFSET) !== 0) return;
+  s.setLo(L.FLAG_OTHER, flags & ~FLAG.rf);
+}
 
 export class InterruptReturn {
   readonly #ctx: CpuContext;
@@ -53,6 +63,7 @@ export class InterruptReturn {
     else if ((s.int(L.FLAG_OTHER) & FLAG.nt) !== 0) this.#task(next);
     else if (s.int(L.CODE_MODE) === MODE.code64) this.#long(size);
     else this.#protected(size);
+    dropResume(s);
     const { trace, index } = this.#ctx;
     if (trace.wants[EVENT.iret] !== 0) trace.emit(EVENT.iret, index, s.int(L.CPL), 0, 0, 0);
   }

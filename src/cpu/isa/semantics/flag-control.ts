@@ -1,8 +1,8 @@
 /**
- * CLI and STI where they need no more than privilege (Intel SDM vol. 2); virtual-8086 mode, protected-mode virtual interrupts and lack of privilege go to
+ * CLI, STI and reads of control registers where they need no more than privilege (Intel SDM vol. 2); virtual-8086 mode, protected-mode virtual interrupts and lack of privilege go to
  * the TypeScript helpers of the same names.
  */
-import { c32, type Ex, i32 } from "../../emit/expr.ts";
+import { c32, type Ex, i32, i64 } from "../../emit/expr.ts";
 import * as L from "../../layout.ts";
 import { FLAG } from "../../state.ts";
 import type { InstructionSet } from "../define.ts";
@@ -44,4 +44,18 @@ export function defineFlagControl(set: InstructionSet): void {
       o.next();
     });
   }
+}
+
+/** MOV from CR0, CR2, CR3 and CR4 at privilege 0; CR8 and everything that faults go to the helper. */
+export function defineControlReads(set: InstructionSet): void {
+  set.define("mov_from_cr", [32, 64], "both", (o, size) => {
+    const number = o.let(o.field8(L.REC.aux));
+    const plain = i32.and(i32.leU(number, c32(4)), i32.ne(number, c32(1)));
+    o.f.if(i32.eqz(i32.and(plain, i32.eqz(i32.load(o.cpu, L.CPL)))), () => o.helper("mov_from_cr"));
+    // CR2, CR3 and CR4 lie behind CR0, 8 bytes each; there is no CR1.
+    const place = i32.shl(i32.sub(number, i32.ne(number, c32(0))), c32(3));
+    const from = i32.add(o.cpu, place);
+    o.setReg(L.REC.r2, size, o.let(size === 64 ? i64.load(from, L.CR0) : i32.load(from, L.CR0)));
+    o.next();
+  });
 }

@@ -275,7 +275,10 @@ function interruptReturn(o: Ops): void {
     const interrupts = select(i32.leU(cpl, i32.and(i32.shrU(other, c32(12)), c32(3))), c32(FLAG.if), c32(0));
     const system = select(cpl, c32(0), c32(FLAG.iopl | FLAG.vif | FLAG.vip));
     const mask = o.let(i32.and(i32.or(c32(IRET_ALWAYS), i32.or(interrupts, system)), c32(~ARITH_FLAGS)));
-    f.store32(cpu, L.FLAG_OTHER, i32.or(i32.and(other, i32.not(mask)), i32.and(image, mask)));
+    // RF counts only if an instruction breakpoint is armed or something waits (see system/iret.ts).
+    const armed = i32.or(i32.and(i32.load(cpu, L.DR7), c32(0xff)), i32.load(cpu, L.PENDING_OFFSET));
+    const flags = o.let(i32.or(i32.and(other, i32.not(mask)), i32.and(image, mask)));
+    f.store32(cpu, L.FLAG_OTHER, select(armed, flags, i32.and(flags, c32(~FLAG.rf))));
     c.setSegment(L.SEG.cs, cs, code.low, code.high);
     f.if(
       isNull,

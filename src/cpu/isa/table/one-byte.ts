@@ -192,7 +192,7 @@ function system(map: OpcodeMap): void {
     map[opcode] = row(name, { operands: "none", size: 8 });
     map[opcode + 1] = row(name, { operands: "none" });
   }
-  for (let n = 0; n < 8; n++) map[0xd8 + n] = row("x87", { size: 32, reg: "raw", rm: "raw" });
+  for (let n = 0; n < 8; n++) map[0xd8 + n] = row("x87", { size: "v", reg: "raw", rm: "raw" });
 }
 
 export function oneByteMap(): OpcodeMap {

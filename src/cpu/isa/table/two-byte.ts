@@ -24,8 +24,8 @@ function system(map: OpcodeMap): void {
       modrm("sidt"),
       byRm([helperRm("monitor"), helperRm("mwait"), helperRm("clac", "smap"), helperRm("stac", "smap")]),
     ),
-    byMod(modrm("lgdt"), byRm([helperRm("xgetbv", "xsave"), helperRm("xsetbv", "xsave")])),
-    byMod(modrm("lidt"), null),
+    byMod(row("lgdt"), byRm([helperRm("xgetbv", "xsave"), helperRm("xsetbv", "xsave")])),
+    byMod(row("lidt"), null),
     row("smsw"),
     null,
     row("lmsw", { size: 16 }),
@@ -113,15 +113,23 @@ function integer(map: OpcodeMap): void {
     byMod(null, null),
   );
   for (let r = 0; r < 8; r++) map[0xc8 + r] = row("bswap_E", { operands: "opreg" });
-  map[0xae] = group(
-    byMod(row("fxsave", { size: "y" }), byPrefix(null, null, row("rdfsbase", { size: "y", feature: "fsgsbase" }))),
-    byMod(row("fxrstor", { size: "y" }), byPrefix(null, null, row("rdgsbase", { size: "y", feature: "fsgsbase" }))),
-    byMod(row("ldmxcsr", { size: 32 }), byPrefix(null, null, row("wrfsbase", { size: "y", feature: "fsgsbase" }))),
-    byMod(row("stmxcsr", { size: 32 }), byPrefix(null, null, row("wrgsbase", { size: "y", feature: "fsgsbase" }))),
-    byMod(row("xsave", { size: "y", feature: "xsave" }), null),
-    byMod(row("xrstor", { size: "y", feature: "xsave" }), row("nop", { size: 32, rm: "raw" })),
-    byMod(row("xsaveopt", { size: "y", feature: "xsave" }), row("nop", { size: 32, rm: "raw" })),
-    byMod(row("clflush", { size: 8 }), row("nop", { size: 32, rm: "raw" })),
+  map[0xae] = stateGroup();
+}
+
+/** 0F AE: a prefix makes another instruction or #UD of each (Intel SDM vol. 2, table A-6, group 15). */
+function stateGroup(): Node {
+  const base = (name: string): Node => byPrefix(null, null, row(name, { size: "y", feature: "fsgsbase" }));
+  const fence = byPrefix(row("nop", { size: 32, rm: "raw" }));
+  const xsave = (name: string): Node => byPrefix(row(name, { size: "y", feature: "xsave" }));
+  return group(
+    byMod(byPrefix(row("fxsave", { size: "y" })), base("rdfsbase")),
+    byMod(byPrefix(row("fxrstor", { size: "y" })), base("rdgsbase")),
+    byMod(byPrefix(row("ldmxcsr", { size: 32 })), base("wrfsbase")),
+    byMod(byPrefix(row("stmxcsr", { size: 32 })), base("wrgsbase")),
+    byMod(xsave("xsave"), null),
+    byMod(xsave("xrstor"), fence),
+    byMod(xsave("xsaveopt"), fence),
+    byMod(byPrefix(row("clflush", { size: 8 }), row("clflush", { size: 8, feature: "clflushopt" })), fence),
   );
 }
 
