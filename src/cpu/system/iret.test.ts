@@ -25,6 +25,8 @@ describe("IRETQ in 64-bit mode (SDM vol. 2, IRET; vol. 3A, 6.14.3)", () => {
   test("to privilege 3: SS:RSP, flags, CPL; data segments that are too privileged become null; NMIs are unblocked", () => {
     const f = kernel();
     f.state.setLo(L.NMI_BLOCKED, 1);
+    // With a breakpoint armed RF must be there for the next instruction.
+    f.state.setLo(L.DR7, 1);
     f.seg.loadData(L.SEG.es, SEL.data3, EXC.gp, 0);
     put64(f, 0x1234_00005002, SEL.long3, 0x3202 | FLAG.cf | FLAG.rf, 0x7fff_00007008, SEL.data3);
     expect(f.run("iret", { prefix: opSize64 })).toBe(DONE.changed);
