@@ -15,7 +15,8 @@ export class A20Gate implements Part {
   }
 
   reset(phase: ResetPhase): void {
-    if (phase === "enter") this.set(true);
+    if (phase === "enter") this.state.open = true;
+    else if (phase === "hold") this.#apply(true);
   }
 
   restored(): void {

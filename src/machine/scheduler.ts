@@ -65,8 +65,9 @@ export class Scheduler implements Progress {
   #done = 0;
   #sliceEnd: Ns = 0;
   #stopRequested = false;
-  /** CPUs woken by the instruction that is being executed. */
-  readonly #pending: number[] = [];
+  /** CPUs woken by the slice that is going on, one byte each, and whether there are any. */
+  readonly #pending: Uint8Array;
+  #anyPending = false;
 
   constructor(cpus: readonly Processor[], clock: Clock, queue: EventQueue, options: SchedulerOptions = {}) {
     assert(cpus.length >= 1, "scheduler: no CPU");
@@ -74,6 +75,7 @@ export class Scheduler implements Progress {
     this.#clock = clock;
     this.#queue = queue;
     this.#slice = options.slice ?? 1000;
+    this.#pending = new Uint8Array(cpus.length);
     this.#choice = options.choice ?? firstChoice;
     assert(this.#slice >= 1 && Number.isInteger(this.#slice), `scheduler: slice of ${this.#slice}`);
     this.state = {
@@ -108,7 +110,8 @@ export class Scheduler implements Progress {
     if (running === null) this.#setRunnable(index);
     else {
       // The round gets longer only from the next instruction on: the clock of this slice divides by the present count.
-      this.#pending.push(index);
+      this.#pending[index] = 1;
+      this.#anyPending = true;
       running.stop();
     }
     state.sliceLeft = 0;
@@ -224,12 +227,16 @@ export class Scheduler implements Progress {
     if (state.sliceLeft !== 0) state.sliceLeft -= done;
     const activity = cpu.activity;
     if (activity !== ACTIVITY.running) this.#setWaiting(state.current);
-    if (this.#pending.length > 0) this.#wakePending();
+    if (this.#anyPending) this.#wakePending();
     return activity;
   }
 
   #wakePending(): void {
-    for (let i = 0; i < this.#pending.length; i++) this.#setRunnable(this.#pending[i]!);
-    this.#pending.length = 0;
+    this.#anyPending = false;
+    for (let i = 0; i < this.#pending.length; i++) {
+      if (this.#pending[i] === 0) continue;
+      this.#pending[i] = 0;
+      this.#setRunnable(i);
+    }
   }
 }
