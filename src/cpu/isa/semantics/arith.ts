@@ -75,8 +75,9 @@ const cmpxchg: Meaning = (o, size, e) => {
   subtract(o, size, accumulator, rm.value);
   const equal = o.let(t(size).eq(accumulator, rm.value));
   const source = o.let(o.getReg(L.REC.r1, size));
-  // The destination is always written, with its old value when the comparison fails.
-  rm.commit(o.let(select(equal, source, rm.value)));
+  // Memory is always written, with its old value when the comparison fails; a register is not touched then, not even its upper half.
+  if (e.memory) rm.commit(o.let(select(equal, source, rm.value)));
+  else o.f.if(equal, () => rm.commit(source));
   o.f.if(i32.eqz(equal), () => o.setGpr(0, size, rm.value));
   o.next();
 };

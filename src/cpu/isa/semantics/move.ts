@@ -1,7 +1,7 @@
 /**
  * Data movement (Intel SDM vol. 2: MOV, MOVZX, MOVSX, MOVSXD, LEA, XCHG, CMOVcc, SETcc, CBW…CQO, LAHF, SAHF, XLAT, CLC…STD, NOP, MOVNTI).
  */
-import { c32, c64, type Ex, i32, i64 } from "../../emit/expr.ts";
+import { c32, c64, type Ex, i32, i64, select } from "../../emit/expr.ts";
 import * as L from "../../layout.ts";
 import { FLAG } from "../../state.ts";
 import { GP_SIZES, type InstructionSet, imm, WIDE_SIZES } from "../define.ts";
@@ -68,10 +68,15 @@ function defineMoves(set: InstructionSet): void {
   set.define("xlat", [8], "mem", (o, size) => {
     const base = o.getGpr(L.REG.rbx, 64);
     const sum = i64.add(base, i64.extendU(o.getGpr(0, 8)));
-    const wrapped = o.legacy ? i64.and(sum, i64.extendU(o.field32(L.REC.mask))) : i64.add(sum, segmentBase(o));
+    const wrapped = o.legacy ? i64.and(sum, i64.extendU(o.field32(L.REC.mask))) : i64.add(wrap64(o, sum), segmentBase(o));
     o.setGpr(0, 8, o.load(o.segment(), o.let(wrapped), size));
     o.next();
   });
+}
+/** An offset in 64-bit mode, cut to 32 bits when the address size is 32. */
+function wrap64(o: Ops, offset: Ex): Ex {
+  const wide = i32.and(o.field8(L.REC.prefix), c32(L.PFX.addrSize64));
+  return select(wide, offset, i64.and(offset, c64(0xffffffff)));
 }
 const segmentBase = (o: Ops): Ex => i64.load(i32.add(o.cpu, o.field8(L.REC.seg)), L.SEG_BASE);
 function absolute(o: Ops): Ex {
