@@ -17,7 +17,8 @@ export type Outcome = {
   readonly to: number;
 };
 
-const bytesOf = (v: DataView, at: number, length: number): Uint8Array => new Uint8Array(v.buffer, v.byteOffset + at, length);
+const bytesOf = (v: DataView, at: number, length: number): Uint8Array =>
+  new Uint8Array(v.buffer, v.byteOffset + at, length);
 
 /** EFLAGS bits that are compared: all but RF, which the host shows after faults only. */
 const COMPARED = ~FLAG.rf;
@@ -62,7 +63,12 @@ function describe(o: Outcome, free: number): string[] {
   const out: string[] = [];
   const line = (name: string, at: number, length: number): void => {
     if (!same(o, at, length & ~3)) {
-      const show = (v: DataView): string => hex(bytesOf(v, o.to + at, length).slice().reverse());
+      const show = (v: DataView): string =>
+        hex(
+          bytesOf(v, o.to + at, length)
+            .slice()
+            .reverse(),
+        );
       out.push(`${name}: host ${show(o.host)}, ours ${show(o.ours)}`);
     }
   };
@@ -113,7 +119,14 @@ export function describeInput(o: Outcome, bits: Bits): string {
   }
   parts.push(`flags ${flagNames(o.input.getUint32(o.from + IN.flags, true))}`);
   parts.push(`mxcsr ${o.input.getUint32(o.from + IN.mxcsr, true).toString(16)}`);
-  for (let n = 0; n < 16; n++) parts.push(`xmm${n} ${hex(bytesOf(o.input, o.from + IN.xmm + n * 16, 16).slice().reverse())}`);
+  for (let n = 0; n < 16; n++)
+    parts.push(
+      `xmm${n} ${hex(
+        bytesOf(o.input, o.from + IN.xmm + n * 16, 16)
+          .slice()
+          .reverse(),
+      )}`,
+    );
   parts.push(`window ${hex(bytesOf(o.input, o.from + IN.data, WINDOW_BYTES))}`);
   return parts.join("\n  ");
 }

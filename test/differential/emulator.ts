@@ -42,6 +42,12 @@ export class Emulator {
       this.#address = vector === 14 ? address : 0;
       cpu.stop();
     };
+    // INTO is a trap: RIP points behind it.
+    cpu.units.delivery.softwareInterrupt = (vector, _kind, nextRip) => {
+      this.#vector = vector;
+      s.setNum(L.RIP, nextRip);
+      cpu.stop();
+    };
   }
 
   #segment(seg: number, selector: number, attributes: number, base = 0, limit = -1): void {

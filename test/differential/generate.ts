@@ -238,7 +238,8 @@ class CaseMaker implements Registers {
     else if (INDIRECT.test(name)) this.#prepareIndirect();
     else if (/^ret/.test(name)) this.#putOnStack(BigInt(this.#landing()));
     else if (name === "popf") this.#maskFlagsOnStack();
-    else if (name === "ldmxcsr") this.#setOperand(BigInt(this.#rng.u32() & (this.#rng.chance(1, 2) ? 0xffff : 0xfdffff)), 4);
+    else if (name === "ldmxcsr")
+      this.#setOperand(BigInt(this.#rng.u32() & (this.#rng.chance(1, 2) ? 0xffff : 0xfdffff)), 4);
     else if (/^(loop|jcxz)/.test(name) && this.#rng.chance(3, 4)) this.set(RCX, BigInt(this.#rng.below(3)));
     else if (SHIFT.test(name) && !this.#addresses(RCX)) this.#setNumber(RCX, this.#rng.below(72));
     else if (name === "xlat") this.#prepareTranslation();
@@ -261,7 +262,8 @@ class CaseMaker implements Registers {
     while (this.#addresses(this.#regField));
     const offset = rng.below(1024) - 512;
     this.#setNumber(this.#regField, offset);
-    if (!this.#rexW && rng.chance(1, 2)) this.set(this.#regField, (this.get(this.#regField) & 0xffffffffn) | 0xabcdn << 32n);
+    if (!this.#rexW && rng.chance(1, 2))
+      this.set(this.#regField, (this.get(this.#regField) & 0xffffffffn) | (0xabcdn << 32n));
   }
 
   /** Half of the comparisons find equal values. */

@@ -50,7 +50,9 @@ function float32(rng: Rng): number {
 
 /** High word of a double. */
 function float64High(rng: Rng): number {
-  const exponent = rng.chance(1, 2) ? 1016 + rng.below(16) : rng.pick([0, 0, 1, 2046, 2047, 2047, 1086, rng.below(2048)]);
+  const exponent = rng.chance(1, 2)
+    ? 1016 + rng.below(16)
+    : rng.pick([0, 0, 1, 2046, 2047, 2047, 1086, rng.below(2048)]);
   return ((rng.below(2) << 31) | (exponent << 20) | (rng.chance(1, 3) ? 0 : rng.u32() & 0xfffff)) >>> 0;
 }
 

@@ -68,7 +68,9 @@ function defineMoves(set: InstructionSet): void {
   set.define("xlat", [8], "mem", (o, size) => {
     const base = o.getGpr(L.REG.rbx, 64);
     const sum = i64.add(base, i64.extendU(o.getGpr(0, 8)));
-    const wrapped = o.legacy ? i64.and(sum, i64.extendU(o.field32(L.REC.mask))) : i64.add(wrap64(o, sum), segmentBase(o));
+    const wrapped = o.legacy
+      ? i64.and(sum, i64.extendU(o.field32(L.REC.mask)))
+      : i64.add(wrap64(o, sum), segmentBase(o));
     o.setGpr(0, 8, o.load(o.segment(), o.let(wrapped), size));
     o.next();
   });
