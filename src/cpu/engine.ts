@@ -114,6 +114,9 @@ export class Engine {
         const cpu = this.#current!;
         return cpu.mmu.slowRmw(segment, size) === 0 ? 0 : cpu.noteMmuFault();
       },
+      deviceLoad: (_cpu, page, place) => this.#current!.mmu.deviceLoad(page >>> 0, place & 0xfff, place >>> 16),
+      deviceStore: (_cpu, page, place, value) =>
+        this.#current!.mmu.deviceStore(page >>> 0, place & 0xfff, place >>> 16, value),
       commitRmw: () => this.#current!.mmu.commitRmw(),
       probe: (_cpu, segment, size) => this.#current!.probeRam(segment, size),
       helper: (_cpu, id, record) => this.#helper(id, record),

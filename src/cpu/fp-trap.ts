@@ -16,9 +16,8 @@ export function fpTrap(s: CpuState): number {
   return (off || (s.int(L.CR4) & OSFXSR) === 0 ? 1 : 0) | (off ? 2 : 0);
 }
 
-/** The exception of an SSE (or MMX) instruction that must not run; of MMX also #MF, when an x87 exception is pending. */
+/** The exception of an SSE (or MMX) instruction that must not run. */
 export function raiseFpTrap(s: CpuState, sse: boolean): never {
   const undefinedNow = (s.int(L.CR0) & EM) !== 0 || (sse && (s.int(L.CR4) & OSFXSR) === 0);
-  if (undefinedNow) raise(EXC.ud);
-  raise((s.int(L.CR0) & TS) !== 0 ? EXC.nm : EXC.mf);
+  raise(undefinedNow ? EXC.ud : EXC.nm);
 }

@@ -100,8 +100,6 @@ export const XMM = 0x400;
 export const MXCSR = 0x500;
 /** x87 state, laid out by cpu/fpu/x87.ts from here: at most 0x100 bytes. */
 export const X87 = 0x510;
-/** Where in it the status word lies. */
-export const X87_STATUS = 130;
 
 /** What the processor does: one of ACTIVITY (4 bytes). */
 export const ACTIVITY_OFFSET = 0x610;
@@ -194,6 +192,8 @@ export const BANK = { supervisor: 0, supervisorSmap: 1, user: 2, strict: 3 } as 
 export const BANKS = 4;
 /** A tag that no page address equals. */
 export const NO_TAG = 1;
+/** Or-ed to a page address: the page is a device's and may be accessed, through a call. */
+export const DEVICE_TAG = 2;
 
 export const DTLB_OFFSET = STATE_SIZE;
 export const ITLB_OFFSET = DTLB_OFFSET + BANKS * DTLB_ENTRIES * DTLB_ENTRY;

@@ -2,7 +2,7 @@
  * Makes the interpreter: one WebAssembly module with a handler for every form of every instruction, placed in the shared function table.
  */
 import { c32, c64, i32, i64, TY } from "../emit/expr.ts";
-import { FunctionBuilder, ModuleBuilder, type Signature } from "../emit/wasm.ts";
+import { FunctionBuilder, type FunctionRef, ModuleBuilder, type Signature } from "../emit/wasm.ts";
 import { Rm } from "../isa/define.ts";
 import type { Isa } from "../isa/instruction-set.ts";
 import type { Runtime } from "../isa/ops.ts";
@@ -13,6 +13,8 @@ import { dispatch, InterpOps } from "./interp-ops.ts";
 const { i32: I, i64: J } = TY;
 const HANDLER: Signature = { params: [I, I], result: I };
 const GOTO: Signature = { params: [I, J], result: I };
+/** (cpu, segment, bytes), the address at SLOW_ADDRESS: 0, or 1 for a fault. */
+const SLOW: Signature = { params: [I, I, I], result: I };
 
 /** Entry points of the interpreter. */
 export type InterpreterExports = {
@@ -30,6 +32,9 @@ export type InterpreterImports = {
   slowStore(cpu: number, segment: number, size: number): number;
   slowRmw(cpu: number, segment: number, size: number): number;
   commitRmw(cpu: number): void;
+  /** (cpu, physical page, offset | width << 16): the value. */
+  deviceLoad(cpu: number, page: number, place: number): number;
+  deviceStore(cpu: number, page: number, place: number, value: number): void;
   probe(cpu: number, segment: number, size: number): number;
   helper(cpu: number, id: number, record: number): number;
   sseSlow(cpu: number, operation: number, immediate: number): number;
@@ -59,24 +64,63 @@ function gotoBody(handlerType: number, legacy: boolean): FunctionBuilder {
   return f;
 }
 
+/**
+ * An access that missed the direct way. In 64-bit code one to four bytes of a device page that the TLB knows go straight to the device; everything else
+ * to the memory management unit.
+ */
+function slowBody(general: FunctionRef, device: FunctionRef, write: boolean): FunctionBuilder {
+  const f = new FunctionBuilder(SLOW);
+  const [cpu, segment, bytes] = [f.param(0), f.param(1), f.param(2)];
+  const address = f.let(i64.load(cpu, L.SLOW_ADDRESS));
+  const offset = f.let(i32.and(i32.wrap(address), c32(0xfff)));
+  const small = i32.and(i32.leU(bytes, c32(4)), i32.leU(i32.add(offset, bytes), c32(4096)));
+  f.if(i32.and(small, i32.eq(i32.load(cpu, L.CODE_MODE), c32(2))), () => {
+    const vpn = f.let(i32.wrap(i64.shrU(address, c64(12))));
+    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
+    const entry = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));
+    const tag = i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead);
+    f.if(i64.eq(tag, i64.or(i64.and(address, c64(-4096)), c64(L.DEVICE_TAG))), () => {
+      const page = i32.load(entry, L.DTLB.physical);
+      const place = i32.or(offset, i32.shl(bytes, c32(16)));
+      if (write) f.do(f.call(device, cpu, page, place, i32.load(cpu, L.SLOW_DATA)), false);
+      else f.store32(cpu, L.SLOW_DATA, f.call(device, cpu, page, place));
+      f.return(c32(0));
+    });
+  });
+  f.returnCall(general, cpu, segment, bytes);
+  f.unreachable();
+  return f;
+}
+
 /** Bytes of the module. It imports `env.memory`, `env.table` and InterpreterImports, and fills the table from 0 on. */
 export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder(memoryPages, isa.handlers.handlers.length);
-  const rt: Runtime = {
-    handlerType: m.type(HANDLER),
-    slowLoad: m.importFunction("slowLoad", { params: [I, I, I], result: I }),
-    slowStore: m.importFunction("slowStore", { params: [I, I, I], result: I }),
-    slowRmw: m.importFunction("slowRmw", { params: [I, I, I], result: I }),
+  const outer = {
+    load: m.importFunction("slowLoad", SLOW),
+    store: m.importFunction("slowStore", SLOW),
+    deviceLoad: m.importFunction("deviceLoad", SLOW),
+    deviceStore: m.importFunction("deviceStore", { params: [I, I, I, I], result: null }),
+  };
+  const imports = {
+    slowRmw: m.importFunction("slowRmw", SLOW),
     commitRmw: m.importFunction("commitRmw", { params: [I], result: null }),
     probe: m.importFunction("probe", { params: [I, I, I], result: I }),
     helper: m.importFunction("helper", { params: [I, I, I], result: I }),
     sseSlow: m.importFunction("sseSlow", { params: [I, I, I], result: I }),
     told: m.importFunction("told", { params: [I, I, I, I], result: null }),
+  };
+  const rt: Runtime = {
+    ...imports,
+    handlerType: m.type(HANDLER),
+    slowLoad: m.declare(SLOW),
+    slowStore: m.declare(SLOW),
     deliver: m.declare(DELIVER),
     goto64: m.declare(GOTO),
     gotoLegacy: m.declare(GOTO),
     helperId: name => isa.set.helperId(name),
   };
+  m.define(rt.slowLoad, slowBody(outer.load, outer.deviceLoad, false));
+  m.define(rt.slowStore, slowBody(outer.store, outer.deviceStore, true));
   m.define(rt.deliver, deliverBody());
   m.export("deliver", rt.deliver);
   m.define(rt.goto64, gotoBody(rt.handlerType, false));

@@ -256,13 +256,7 @@ export abstract class Ops {
   /** Vector instructions start with this: #UD or #NM when the operating system has not allowed them. */
   requireVector(kind: "sse" | "mmx"): void {
     const trap = i32.load(this.cpu, L.FP_TRAP);
-    if (kind === "sse") {
-      this.f.if(i32.and(trap, c32(1)), () => this.helper("sse_trap"));
-      return;
-    }
-    // MMX instructions report a pending x87 exception (the summary bit of the status word).
-    const summary = i32.and(i32.load16u(this.cpu, L.X87 + L.X87_STATUS), c32(0x80));
-    this.f.if(i32.or(i32.and(trap, c32(2)), summary), () => this.helper("mmx_trap"));
+    this.f.if(i32.and(trap, c32(kind === "sse" ? 1 : 2)), () => this.helper(kind === "sse" ? "sse_trap" : "mmx_trap"));
   }
 
   // --- instruction pointer, stack ---------------------------------------------------------------------------------------------------------------

@@ -329,6 +329,18 @@ export class MmuCore {
     return this.ctx.bus.read(physical, width);
   }
 
+  /** Reads `width` (1, 2, 4) bytes of a device page that the TLB holds as readable. */
+  deviceLoad(page: number, offset: number, width: number): number {
+    const apic = this.ctx.apic;
+    return page === apic.mmioPage ? apic.read(offset, width) : this.ctx.bus.read(page * PAGE + offset, width);
+  }
+
+  /** Writes the low `width` bytes of `value` to a device page that the TLB holds as writable. */
+  deviceStore(page: number, offset: number, width: number, value: number): void {
+    const unsigned = width === 4 ? value >>> 0 : width === 2 ? value & 0xffff : value & 0xff;
+    this.deviceWrite(page * PAGE + offset, width, unsigned);
+  }
+
   protected deviceWrite(physical: number, width: number, value: number): void {
     const apic = this.ctx.apic;
     const offset = physical & 0xfff;

@@ -180,6 +180,15 @@ export class Tlb {
     const flags = i32[e + FLAGS]!;
     const low = page << 12;
     const high = Math.floor(page / 0x100000) | 0;
+    const watched = (flags & (ENTRY.watchRead | ENTRY.watchWrite)) !== 0;
+    if ((flags & (ENTRY.ram | ENTRY.rom)) === 0 && !watched) {
+      const store = (flags & ENTRY.write) !== 0;
+      i32[e] = low | L.DEVICE_TAG;
+      i32[e + 1] = high;
+      i32[e + WRITE_TAG] = store ? low | L.DEVICE_TAG : L.NO_TAG;
+      i32[e + WRITE_TAG + 1] = store ? high : 0;
+      return;
+    }
     const readable = (flags & (ENTRY.ram | ENTRY.rom)) !== 0 && (flags & ENTRY.watchRead) === 0;
     i32[e] = readable ? low : L.NO_TAG;
     i32[e + 1] = readable ? high : 0;
@@ -222,7 +231,7 @@ export class Tlb {
     const host = (this.#ctx.ram.base + ramPage * PAGE) | 0;
     const end = this.#data + (L.BANKS * DATA_BANK) / 4;
     for (let e = this.#data; e < end; e += DATA_WORDS) {
-      if (i32[e + WRITE_TAG] === L.NO_TAG || ((i32[e + WRITE_TAG]! + i32[e + ADDEND]!) | 0) !== host) continue;
+      if ((i32[e + WRITE_TAG]! & (PAGE - 1)) !== 0 || ((i32[e + WRITE_TAG]! + i32[e + ADDEND]!) | 0) !== host) continue;
       i32[e + WRITE_TAG] = L.NO_TAG;
       i32[e + WRITE_TAG + 1] = 0;
     }
