@@ -248,7 +248,7 @@ export class Decoder {
 
   #write(row: Row, offset: number, record: number): void {
     const size = this.#operandSize(row);
-    const memory = row.operands === "modrm" && this.modrm < 0xc0;
+    const memory = row.operands === "modrm" && this.modrm < 0xc0 && row.modIgnored !== true;
     if (memory) readAddress(this);
     else if (row.imm === "moffs") this.stackBase = false;
     if ((row.only === "mem" && !memory) || (row.only === "reg" && memory)) throw INVALID;

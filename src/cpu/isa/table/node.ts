@@ -40,6 +40,8 @@ export type Row = {
   readonly reg8: boolean;
   /** Memory operand has an address but the row has no memory form that is wanted (LEA r, r: #UD). */
   readonly only?: "mem" | "reg";
+  /** ModRM always names registers: its mod field is ignored (MOV with control and debug registers). */
+  readonly modIgnored?: boolean;
   /** Small constant for the handler (port width, segment number). */
   readonly aux?: number;
   /** CPUID feature without which the encoding is #UD. */

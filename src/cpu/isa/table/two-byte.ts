@@ -42,10 +42,10 @@ function system(map: OpcodeMap): void {
   map[0x0d] = row("nop", { size: 32 });
   map[0x1f] = row("nop", { size: 32 });
   for (const opcode of [0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e]) map[opcode] = row("nop", { size: 32 });
-  map[0x20] = row("mov_from_cr", { size: "q", reg: "raw" });
-  map[0x21] = row("mov_from_dr", { size: "q", reg: "raw" });
-  map[0x22] = row("mov_to_cr", { size: "q", reg: "raw" });
-  map[0x23] = row("mov_to_dr", { size: "q", reg: "raw" });
+  map[0x20] = row("mov_from_cr", { size: "q", reg: "raw", modIgnored: true });
+  map[0x21] = row("mov_from_dr", { size: "q", reg: "raw", modIgnored: true });
+  map[0x22] = row("mov_to_cr", { size: "q", reg: "raw", modIgnored: true });
+  map[0x23] = row("mov_to_dr", { size: "q", reg: "raw", modIgnored: true });
   map[0x30] = helper("wrmsr");
   map[0x31] = helper("rdtsc");
   map[0x32] = helper("rdmsr");
