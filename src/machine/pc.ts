@@ -2,7 +2,7 @@
  * The board: makes every part and connects them. Nobody else knows more than one part; nothing here decides anything at run time but what a wire would.
  */
 import { HostError } from "../base/assert.ts";
-import { MIB, type Ns } from "../base/units.ts";
+import { MIB, type Ns, PAGE } from "../base/units.ts";
 import type { Vendor } from "../cpu/model.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
@@ -117,7 +117,7 @@ export class Pc implements Stateful {
     this.#facts = { lowBytes: low, highBytes: high };
     this.plan = loadImage(options.image, options.modules ?? [], this.#facts);
 
-    const engineBytes = engineArea(cpus);
+    const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
     this.#memory = allocate(engineBytes + memory);
     this.ram = new Ram(this.#memory.buffer, engineBytes, memory);
     this.space = new AddressSpace(this.ram);

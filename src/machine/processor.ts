@@ -6,7 +6,7 @@ import { PAGE } from "../base/units.ts";
 import { CpuModel, type Vendor } from "../cpu/model.ts";
 import { startProcessor } from "../cpu/start.ts";
 import { X86Cpu } from "../cpu/cpu.ts";
-import { Engine, engineBytes } from "../cpu/engine.ts";
+import { codePagesOffset, Engine, engineBytes } from "../cpu/engine.ts";
 import type { EntryState } from "../firmware/boot-plan.ts";
 import type { Ram } from "../memory/ram.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
@@ -45,9 +45,9 @@ export interface BoardProcessor extends Processor {
   notes(): readonly string[];
 }
 
-/** Bytes in front of guest RAM that the engine needs. */
-export function engineArea(cpus: number): number {
-  return engineBytes(cpus);
+/** Bytes in front of guest RAM that the engine needs, and where in them its map of pages with decoded code lies. */
+export function engineArea(cpus: number, ramBytes: number): { bytes: number; codePages: number } {
+  return { bytes: engineBytes(cpus, ramBytes), codePages: codePagesOffset(cpus) };
 }
 
 /** A maker of the processors of one machine, which share one engine. */
