@@ -53,6 +53,19 @@ describe("latency and source follow the chain of causes", () => {
     ]);
   });
 
+  test("a level interrupt that is sent again after its EOI counts from that EOI", () => {
+    const { stats, tell } = feed();
+    const line = tell(100, EVENT.lineLevel, 9, 1);
+    const take = (at: number) => {
+      const accept = tell(at, EVENT.lapicAccept, 0, 0x39, 1, 0, tell(at, EVENT.ioapicSend, 9, 0x39, 0, 0, line));
+      tell(at + 5, EVENT.interrupt, 0, 0x39, 0, 0, accept);
+    };
+    take(110);
+    tell(900, EVENT.ioapicEoi, 9, 0x39, 1);
+    take(900);
+    expect([stats.vectors()[0]!.latency.min, stats.vectors()[0]!.latency.max]).toEqual([5, 15]);
+  });
+
   test("an unknown cause is counted and has no latency", () => {
     const { stats, tell } = feed();
     tell(5, EVENT.interrupt, 0, 0x40, 0, 0, 999_999);

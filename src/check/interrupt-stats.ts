@@ -67,6 +67,7 @@ export class InterruptStats implements TraceListener {
     EVENT.picAck,
     EVENT.picEoi,
     EVENT.ioapicSend,
+    EVENT.ioapicEoi,
     EVENT.msi,
     EVENT.lapicAccept,
     EVENT.lapicEoi,
@@ -94,6 +95,8 @@ export class InterruptStats implements TraceListener {
   readonly #depth: Int32Array;
   readonly #stackVector: Int32Array;
   readonly #stackTime: Float64Array;
+  /** By I/O APIC input: when an EOI found its line still high, −1 when it is not sent again. */
+  readonly #again = new Float64Array(256).fill(-1);
   /** Vector that each 8259 input last gave. */
   readonly #picVector = new Int32Array(16).fill(-1);
 
@@ -113,7 +116,10 @@ export class InterruptStats implements TraceListener {
         this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
         return;
       case EVENT.ioapicSend:
-        this.#chain(id, cause, time, sourceCode(KIND.pin, subject));
+        this.#sent(id, cause, time, subject & 255);
+        return;
+      case EVENT.ioapicEoi:
+        this.#again[subject & 255] = b !== 0 ? time : -1;
         return;
       case EVENT.lvtFire:
         this.#chain(id, cause, time, sourceCode(KIND.lvt, a));
@@ -177,6 +183,14 @@ export class InterruptStats implements TraceListener {
     const from = cause & RING_MASK;
     if (cause === 0 || this.#ids[from] !== cause) this.#remember(id, time, source);
     else this.#remember(id, this.#began[from]!, source === 0 ? this.#source[from]! : source);
+  }
+
+  /** An I/O APIC input sent its message, for the first time or again after its EOI. */
+  #sent(id: CauseId, cause: CauseId, time: Ns, pin: number): void {
+    const source = sourceCode(KIND.pin, pin);
+    if (this.#again[pin]! >= 0) this.#remember(id, this.#again[pin]!, source);
+    else this.#chain(id, cause, time, source);
+    this.#again[pin] = -1;
   }
 
   #accepted(vector: Vector, coalesced: number): void {
