@@ -6,7 +6,7 @@ import type { RamView } from "../ports/ram-view.ts";
 import { Clock } from "../sim/clock.ts";
 import { Trace } from "../sim/trace.ts";
 import { X86Cpu } from "./cpu.ts";
-import { Engine, engineBytes } from "./engine.ts";
+import { codePagesOffset, Engine, engineBytes } from "./engine.ts";
 import * as L from "./layout.ts";
 import { CpuModel } from "./model.ts";
 import type { CpuState } from "./state.ts";
@@ -24,7 +24,7 @@ class PlainRam implements RamView {
   constructor(buffer: ArrayBuffer, base: number, size: number) {
     this.bytes = new Uint8Array(buffer, base, size);
     this.base = base;
-    this.codePages = new Uint8Array(size / 4096);
+    this.codePages = new Uint8Array(buffer, codePagesOffset(1), size / 4096);
   }
   invalidateCode(): void {}
 }
@@ -38,6 +38,9 @@ export class PlainBus implements CpuBus {
   readonly #ram: PlainRam;
   constructor(ram: PlainRam) {
     this.#ram = ram;
+  }
+  get plainRamEnd(): number {
+    return this.#ram.bytes.length;
   }
   lookup(page: number): number {
     if (page >= this.#ram.codePages.length) return PAGE_KIND.window;
@@ -67,7 +70,7 @@ export class CpuFixture {
   readonly apic = new FakeApic();
 
   constructor(model = new CpuModel(), ramBytes = RAM_BYTES) {
-    const base = engineBytes(1);
+    const base = engineBytes(1, ramBytes);
     const pages = (base + ramBytes) / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.ram = new PlainRam(memory.buffer, base, ramBytes);

@@ -85,6 +85,7 @@ export class X86Cpu implements Processor {
     for (let offset = L.CACHE; offset < L.STATE_SIZE; offset += 4)
       if (offset < L.DTLB_BASE || offset > L.ITLB_BASE) s.setLo(offset, 0);
     this.mmu.tlb.flushAll();
+    this.mmu.tlb.shareMap();
     this.units.seg.recompute();
     this.mmu.tlb.selectBank();
     this.mmu.debugChanged();
@@ -154,6 +155,7 @@ export class X86Cpu implements Processor {
   run(budget: number): number {
     const s = this.#s;
     this.#engine.enterCpu(this);
+    this.mmu.tlb.checkGeneration();
     this.#budget = budget;
     this.#stopAsked = false;
     s.setLo(L.COUNT, budget);

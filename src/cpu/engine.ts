@@ -2,7 +2,7 @@
  * What all processors of a machine share: the WebAssembly memory with registers, TLBs, decoded code and guest RAM, the function table, the interpreter's
  * instance and the cache of decoded code.
  *
- * Memory: [first page unused][processors][decoded code][guest RAM …].
+ * Memory: [first page unused][processors][decoded code][map of code pages][guest RAM …].
  */
 import { assert } from "../base/assert.ts";
 import { alignUp } from "../base/int.ts";
@@ -21,9 +21,12 @@ const FIRST_CPU = PAGE;
 const CODE_SPACE = 40 * MIB;
 const WASM_PAGE = 65536;
 
-/** Bytes at the start of the memory that the engine needs for `cpus` processors; guest RAM comes behind. */
-export function engineBytes(cpus: number): number {
-  return alignUp(FIRST_CPU + cpus * L.CPU_SIZE + CODE_SPACE, WASM_PAGE);
+/** Where in the memory the map of pages with decoded code lies. */
+export const codePagesOffset = (cpus: number): number => FIRST_CPU + cpus * L.CPU_SIZE + CODE_SPACE;
+
+/** Bytes at the start of the memory that the engine needs for `cpus` processors and `ramBytes` of guest RAM, which comes behind. */
+export function engineBytes(cpus: number, ramBytes: number): number {
+  return alignUp(codePagesOffset(cpus) + ramBytes / PAGE, WASM_PAGE);
 }
 
 let sharedIsa: Isa | null = null;

@@ -169,6 +169,12 @@ export const STACK_MASK = 0x8f0;
 export const ARG0 = 0x900;
 export const ARG1 = 0x908;
 export const ARG2 = 0x910;
+/** Physical addresses from 1 MiB up to WALK_LIMIT (8 bytes) are RAM at the same offset: generated code may walk page tables there; 0: nowhere. */
+export const WALK_LIMIT = 0x930;
+/** Byte offset of RAM in the memory. */
+export const WALK_RAM = 0x938;
+/** Address of the map of pages with decoded code, one byte per page of RAM. */
+export const WALK_CODE_PAGES = 0x93c;
 /** Bytes that helpers' own memory accesses gather: 8. */
 export const SYSTEM_DATA = 0x920;
 /** 0x980-0x9ff: scratch for generated code. */
@@ -197,8 +203,22 @@ export const DEVICE_TAG = 2;
 
 export const DTLB_OFFSET = STATE_SIZE;
 export const ITLB_OFFSET = DTLB_OFFSET + BANKS * DTLB_ENTRIES * DTLB_ENTRY;
+/** What was filled since the last flush of the TLBs: see system/tlb.ts. */
+export const TLB_LOG_OFFSET = ITLB_OFFSET + BANKS * ITLB_ENTRIES * ITLB_ENTRY;
+export const TLB_LOG_SIZE = 128;
+export const TLB_LOG = {
+  dataCount: 0,
+  codeCount: 4,
+  largeUsed: 8,
+  hugeUsed: 12,
+  data: 16,
+  code: 528,
+  largeMap: 2048,
+} as const;
+/** One byte per 2 MiB of linear space, modulo this. */
+export const LARGE_MAP_SIZE = 4096;
 /** Bytes per processor. */
-export const CPU_SIZE = ITLB_OFFSET + BANKS * ITLB_ENTRIES * ITLB_ENTRY;
+export const CPU_SIZE = TLB_LOG_OFFSET + TLB_LOG.largeMap + LARGE_MAP_SIZE;
 
 /** Why generated code returned to TypeScript. */
 export const EXIT = {

@@ -119,7 +119,8 @@ export class Pc implements Stateful {
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
     this.#memory = allocate(engineBytes + memory);
-    this.ram = new Ram(this.#memory.buffer, engineBytes, memory);
+    const { buffer } = this.#memory;
+    this.ram = new Ram(buffer, engineBytes, memory, new Uint8Array(buffer, codePages, memory / PAGE));
     this.space = new AddressSpace(this.ram);
     this.#mapRam(low, high);
 

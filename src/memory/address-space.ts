@@ -186,6 +186,12 @@ export class AddressSpace {
   }
 
   /** Unsigned value of `width` (1 … 4) bytes at any address. */
+  /** End of the range that `address` lies in, when that is RAM at the offset that equals the address; else 0. */
+  plainEnd(address: PhysAddr): PhysAddr {
+    const { region, shift, end } = this.#find(address);
+    return region !== null && region.window === null && region.writable && shift === 0 ? end : 0;
+  }
+
   read(address: PhysAddr, width: number): number {
     const range = this.#find(address);
     if (address + width > range.end) return this.#readBytes(address, width);

@@ -1,7 +1,7 @@
 /**
  * One processor's way to physical memory and ports, through the A20 gate, with trace events. RAM it reaches directly once `lookup` said where it is.
  */
-import { PAGE, type PhysAddr } from "../base/units.ts";
+import { MIB, PAGE, type PhysAddr } from "../base/units.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
 import { EVENT } from "../ports/events.ts";
 import type { Trace } from "../sim/trace.ts";
@@ -26,6 +26,10 @@ export class CpuBusPort implements CpuBus {
 
   get generation(): number {
     return this.#space.generation;
+  }
+
+  get plainRamEnd(): number {
+    return this.#space.a20 ? this.#space.plainEnd(MIB) : 0;
   }
 
   get pageOffset(): number {

@@ -19,6 +19,8 @@ export interface CpuBus {
   /** 1, 2 or 4 bytes at any port, any alignment. */
   portRead(port: number, width: number): number;
   portWrite(port: number, width: number, value: number): void;
+  /** Every physical address from 1 MiB up to this one is RAM, at the offset in RAM that equals the address. Absent or 0: none is. */
+  readonly plainRamEnd?: number;
   /** Grows whenever the result of `lookup` may have changed (a BAR moved, A20 changed): cached translations are stale then. */
   readonly generation: number;
 }

@@ -9,6 +9,7 @@ import type { Runtime } from "../isa/ops.ts";
 import { DELIVER, deliverBody } from "../isa/semantics/long-mode.ts";
 import * as L from "../layout.ts";
 import { dispatch, InterpOps } from "./interp-ops.ts";
+import { walkBody } from "./walk.ts";
 
 const { i32: I, i64: J } = TY;
 const HANDLER: Signature = { params: [I, I], result: I };
@@ -68,7 +69,7 @@ function gotoBody(handlerType: number, legacy: boolean): FunctionBuilder {
  * An access that missed the direct way. In 64-bit code one to four bytes of a device page that the TLB knows go straight to the device; everything else
  * to the memory management unit.
  */
-function slowBody(general: FunctionRef, device: FunctionRef, write: boolean): FunctionBuilder {
+function slowBody(general: FunctionRef, device: FunctionRef, walk: FunctionRef, write: boolean): FunctionBuilder {
   const f = new FunctionBuilder(SLOW);
   const [cpu, segment, bytes] = [f.param(0), f.param(1), f.param(2)];
   const address = f.let(i64.load(cpu, L.SLOW_ADDRESS));
@@ -84,6 +85,25 @@ function slowBody(general: FunctionRef, device: FunctionRef, write: boolean): Fu
       const place = i32.or(offset, i32.shl(bytes, c32(16)));
       if (write) f.do(f.call(device, cpu, page, place, i32.load(cpu, L.SLOW_DATA)), false);
       else f.store32(cpu, L.SLOW_DATA, f.call(device, cpu, page, place));
+      f.return(c32(0));
+    });
+  });
+  // A page that the TLB does not know yet, but that generated code can look up by itself.
+  const inside = i32.leU(i32.add(offset, bytes), c32(4096));
+  const long = i32.eq(i32.load(cpu, L.CODE_MODE), c32(2));
+  f.if(i32.and(i32.and(inside, long), f.call(walk, cpu, address, c32(write ? 1 : 0))), () => {
+    const vpn = f.let(i32.wrap(i64.shrU(address, c64(12))));
+    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
+    const entry = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));
+    const host = f.let(i32.add(i32.wrap(address), i32.load(entry, L.DTLB.addend)));
+    const data = i32.add(cpu, c32(L.SLOW_DATA));
+    if (!write) {
+      f.memoryCopy(data, host, bytes);
+      f.return(c32(0));
+      return;
+    }
+    f.if(i64.ne(i64.load(entry, L.DTLB.tagWrite), c64(L.NO_TAG)), () => {
+      f.memoryCopy(host, data, bytes);
       f.return(c32(0));
     });
   });
@@ -119,8 +139,9 @@ export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<Arra
     gotoLegacy: m.declare(GOTO),
     helperId: name => isa.set.helperId(name),
   };
-  m.define(rt.slowLoad, slowBody(outer.load, outer.deviceLoad, false));
-  m.define(rt.slowStore, slowBody(outer.store, outer.deviceStore, true));
+  const walk = m.add(walkBody());
+  m.define(rt.slowLoad, slowBody(outer.load, outer.deviceLoad, walk, false));
+  m.define(rt.slowStore, slowBody(outer.store, outer.deviceStore, walk, true));
   m.define(rt.deliver, deliverBody());
   m.export("deliver", rt.deliver);
   m.define(rt.goto64, gotoBody(rt.handlerType, false));

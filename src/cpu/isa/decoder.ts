@@ -260,6 +260,8 @@ export class Decoder {
     const name = this.#nameOf(row, size, offset);
     let main = record;
     if (memory && this.mode === 2 && (this.addressSize === 32 || this.#ripOverflows(offset))) {
+      // POP to memory counts from the stack pointer after the pop (Intel SDM vol. 2, POP).
+      if (row.name === "pop_E" && this.base === L.REG.rsp * 8) this.disp += size / 8;
       this.#writeMicro(offset, record);
       main += L.RECORD_SIZE;
       this.records = 2;

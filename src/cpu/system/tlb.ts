@@ -42,10 +42,9 @@ const ADDEND = L.DTLB.addend / 4;
 const LINEAR = L.DTLB.page / 4;
 const WRITE_TAG = L.DTLB.tagWrite / 4;
 const CODE_FLAGS = 3;
-const LOG_SIZE = 128;
+const LOG_SIZE = L.TLB_LOG_SIZE;
 const TWO32 = 4294967296;
-/** A power of two. */
-const LARGE_MAP = 4096;
+const LARGE_MAP = L.LARGE_MAP_SIZE;
 
 /** Bits 35:32 of a (signed) page number, shifted to bits 31:28. */
 const highPart = (page: number): number => Math.floor(page / TWO32) << 28;
@@ -65,14 +64,12 @@ export class Tlb {
   /** Word index of bank 0. */
   readonly #data: number;
   readonly #code: number;
-  readonly #dataLog = new Int32Array(LOG_SIZE);
-  #dataCount = 0;
-  readonly #codeLog = new Int32Array(LOG_SIZE);
-  #codeCount = 0;
-  /** One byte per 2 MiB of linear space (modulo LARGE_MAP): pieces of large pages were filled there. */
-  readonly #largeMap = new Uint8Array(LARGE_MAP);
-  #largeUsed = false;
-  #hugeUsed = false;
+  /** What was filled since the last flush, in the shared memory because generated code fills, too. */
+  readonly #log: Int32Array;
+  readonly #dataLog: Int32Array;
+  readonly #codeLog: Int32Array;
+  /** One byte per 2 MiB of linear space (modulo LARGE_MAP_SIZE): pieces of large pages were filled there. */
+  readonly #largeMap: Uint8Array;
   #generation = -1;
 
   constructor(ctx: CpuContext) {
@@ -81,8 +78,27 @@ export class Tlb {
     this.#i32 = ctx.state.i32;
     this.#data = (ctx.state.base + L.DTLB_OFFSET) >>> 2;
     this.#code = (ctx.state.base + L.ITLB_OFFSET) >>> 2;
+    const { buffer } = ctx.state.view;
+    const log = ctx.state.base + L.TLB_LOG_OFFSET;
+    this.#log = new Int32Array(buffer, log, 4);
+    this.#dataLog = new Int32Array(buffer, log + L.TLB_LOG.data, LOG_SIZE);
+    this.#codeLog = new Int32Array(buffer, log + L.TLB_LOG.code, LOG_SIZE);
+    this.#largeMap = new Uint8Array(buffer, log + L.TLB_LOG.largeMap, LARGE_MAP);
     this.flushAll();
     this.selectBank();
+  }
+
+  get #dataCount(): number {
+    return this.#log[0]!;
+  }
+  set #dataCount(value: number) {
+    this.#log[0] = value;
+  }
+  get #codeCount(): number {
+    return this.#log[1]!;
+  }
+  set #codeCount(value: number) {
+    this.#log[1] = value;
   }
 
   /** Chooses the banks for the present CPL, EFLAGS.AC, CR0.AM and CR4.SMAP. To be called after any of these changed. */
@@ -283,18 +299,18 @@ export class Tlb {
       if (i32[e + LINEAR] === (page | 0)) this.#clear(e);
       this.#clearCode(this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS);
     }
-    if (this.#hugeUsed || this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] !== 0) this.#flushLarge();
+    if (this.#log[3] !== 0 || this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] !== 0) this.#flushLarge();
   }
 
   #noteLarge(page: number, flags: number): void {
-    if ((flags & ENTRY.huge) !== 0) this.#hugeUsed = true;
+    if ((flags & ENTRY.huge) !== 0) this.#log[3] = 1;
     this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] = 1;
-    this.#largeUsed = true;
+    this.#log[2] = 1;
   }
   #forgetLarge(): void {
-    if (this.#largeUsed) this.#largeMap.fill(0);
-    this.#largeUsed = false;
-    this.#hugeUsed = false;
+    if (this.#log[2] !== 0) this.#largeMap.fill(0);
+    this.#log[2] = 0;
+    this.#log[3] = 0;
   }
 
   /** Drops every piece of a large page: more than asked for, which is always allowed. */
@@ -308,12 +324,22 @@ export class Tlb {
     this.#forgetLarge();
   }
 
+  /** Tells generated code where page tables and pages may lie that it can reach by itself. */
+  shareMap(): void {
+    const { state, bus, ram } = this.#ctx;
+    const shared = ram.codePages.buffer === state.view.buffer;
+    state.setNum(L.WALK_LIMIT, shared ? (bus.plainRamEnd ?? 0) : 0);
+    state.setLo(L.WALK_RAM, ram.base);
+    state.setLo(L.WALK_CODE_PAGES, shared ? ram.codePages.byteOffset : 0);
+  }
+
   /** Drops everything when the map of physical memory changed since the last look (a BAR or A20 moved). True when it did. */
   checkGeneration(): boolean {
     const generation = this.#ctx.bus.generation;
     if (generation === this.#generation) return false;
     this.#generation = generation;
     this.flushAll();
+    this.shareMap();
     return true;
   }
 

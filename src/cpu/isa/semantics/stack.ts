@@ -24,8 +24,8 @@ function popToMemory(o: Ops, size: Size): void {
 function pushAll(o: Ops, size: Size): void {
   const bytes = size / 8;
   const sp = o.let(o.getGpr(RSP, size));
-  // The lowest address first: if any of the eight faults, this or the next page does so before anything is written that matters.
-  for (let i = 7; i >= 0; i--)
+  // In the order of the pushes: what a fault leaves behind lies below the stack pointer, which moves at the end.
+  for (let i = 0; i < 8; i++)
     o.store(o.stackSegment(), o.stackAddress(-(i + 1) * bytes), size, i === RSP ? sp : o.let(o.getGpr(i, size)));
   o.setStack(o.stackAddress(-8 * bytes));
   o.next();

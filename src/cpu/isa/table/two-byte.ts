@@ -22,9 +22,14 @@ function system(map: OpcodeMap): void {
     ),
     byMod(
       modrm("sidt"),
-      byRm([helperRm("monitor"), helperRm("mwait"), helperRm("clac", "smap"), helperRm("stac", "smap")]),
+      byRm([
+        byPrefix(helperRm("monitor")),
+        byPrefix(helperRm("mwait")),
+        byPrefix(helperRm("clac", "smap")),
+        byPrefix(helperRm("stac", "smap")),
+      ]),
     ),
-    byMod(row("lgdt"), byRm([helperRm("xgetbv", "xsave"), helperRm("xsetbv", "xsave")])),
+    byMod(row("lgdt"), byRm([byPrefix(helperRm("xgetbv", "xsave")), byPrefix(helperRm("xsetbv", "xsave"))])),
     byMod(row("lidt"), null),
     row("smsw"),
     null,
@@ -54,7 +59,7 @@ function system(map: OpcodeMap): void {
   map[0x35] = helper("sysexit", { size: "v", ends: true });
   map[0xa2] = helper("cpuid");
   map[0xaa] = helper("rsm", { ends: true });
-  map[0x77] = helper("emms");
+  map[0x77] = byPrefix(helper("emms"));
   map[0x0a] = null;
   map[0xff] = modrm("ud0");
   map[0xb9] = modrm("ud1");
