@@ -21,12 +21,14 @@ static void let_in(void) {
     for (unsigned i = 0; i < 4; i++) sti_nop_cli();
 }
 
-/* Line 5 low, pin 5 programmed, nothing counted. */
+/* Line 5 low, pin 5 programmed, nothing pending, nothing counted. */
 static void setup(uint32_t rte) {
+    ioapic_mask_all();
     test_line(5, false);
     test_line(6, false);
-    ioapic_mask_all();
     for (unsigned i = 0; i < 4; i++) lapic_eoi();
+    send_eoi = true;
+    let_in();
     ioapic_route(5, rte, 0);
     count = 0;
     send_eoi = true;

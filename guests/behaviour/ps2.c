@@ -180,6 +180,8 @@ static void mouse_device(void) {
 void guest_main(void) {
     on_vector(KEYBOARD_VECTOR, on_keyboard);
     on_vector(MOUSE_VECTOR, on_mouse);
+    command_byte(BYTE_SYSTEM); /* no interrupts, whatever a firmware has left */
+    empty();
     ioapic_route(1, KEYBOARD_VECTOR, 0);
     ioapic_route(12, MOUSE_VECTOR, 0);
     controller();

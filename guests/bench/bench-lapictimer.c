@@ -15,9 +15,9 @@ __attribute__((interrupt)) static void on_timer(struct interrupt_frame *frame) {
 
 void guest_main(void) {
     set_gate_to(VECTOR, on_timer, GATE_INTERRUPT, 0);
+    unsigned long units = begin(1000);
     lapic_write(LAPIC_TIMER_DIVIDE, 0xB);
     lapic_write(LAPIC_LVT_TIMER, VECTOR);
-    unsigned long units = begin(1000);
     lapic_write(LAPIC_TIMER_INITIAL, TICKS);
     while (interrupts < units) sti_hlt_cli();
     lapic_write(LAPIC_TIMER_INITIAL, 0);

@@ -7,6 +7,7 @@
 
 #include "guest.h"
 
+/* Waiting for the line to go out leaves every interrupt source masked: set them up after it. */
 static inline unsigned long begin(unsigned long default_units) {
     unsigned long units = command_number("n", default_units);
     printf("BEGIN\n");

@@ -24,14 +24,14 @@ export interface GuestEntry {
   testDevices: boolean;
   /** Further arguments for QEMU; "-M" and "-cpu" among them replace the defaults. */
   qemu: string[];
-  /** Exit status here, and under QEMU with -no-reboot, where a reset ends with 0. */
+  /** Exit status here, and under QEMU, where a triple fault is a reset, and with -no-reboot an exit with 0. */
   status: number;
   qemuStatus: number;
   description: string;
   /** What one unit of a benchmark is called. */
   units?: string;
-  /** How the guest ends when not by port 0xF4 or power off. */
-  end?: "reset" | "triple-fault";
+  /** Set for the guest that ends neither by port 0xF4 nor by power off. */
+  end?: "triple-fault";
 }
 
 export interface QemuDifference {
@@ -66,8 +66,9 @@ export function qemuArguments(entry: GuestEntry, append?: string): string[] {
   return [
     ...orDefault(entry.qemu, "-M", "pc"),
     ...orDefault(entry.qemu, "-cpu", "max,vendor=GenuineIntel"),
-    ...["-accel", "tcg", "-m", `${entry.memoryMiB}`, "-smp", `${entry.cpus}`, "-nodefaults", "-no-reboot"],
+    ...["-accel", "tcg", "-m", `${entry.memoryMiB}`, "-smp", `${entry.cpus}`, "-nodefaults"],
     ...["-display", "none", "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+    ...(entry.end === "triple-fault" ? ["-no-reboot"] : []),
     ...(entry.testDevices ? ["-device", "pc-testdev"] : []),
     ...entry.qemu,
     ...boot,
