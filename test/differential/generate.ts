@@ -132,6 +132,8 @@ class CaseMaker implements Registers {
     // FS is the data area's own segment in 32-bit code; in 64-bit code it belongs to the host's threads.
     if (this.#addressSize === 16 && hasMemory && rng.chance(15, 16)) this.#segmentPrefix = 0x64;
     else if (rng.chance(1, 12)) this.#segmentPrefix = rng.pick([0x26, 0x2e, 0x36, 0x3e]);
+    // Whether MASKMOV with a mask of zeros faults is left to the implementation (Intel SDM vol. 2, MASKMOVQ): CS cannot be written.
+    if (this.#segmentPrefix === 0x2e && row.name.startsWith("maskmov")) this.#segmentPrefix = 0x3e;
     if (this.#segmentPrefix >= 0 && !(branch && map === 0)) this.#prefixes.push(this.#segmentPrefix);
     else this.#segmentPrefix = -1;
     this.#rexW = this.#long && typeof row.size === "string" && rng.chance(1, 2);
