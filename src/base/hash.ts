@@ -42,11 +42,13 @@ export class Hasher {
     for (let i = 0; i < value.length; i++) this.word(value.charCodeAt(i));
   }
 
-  /** Adds bytes, length first; fast for large arrays whose offset is a multiple of 4. */
+  /** Adds bytes, length first; fastest for arrays whose offset in their buffer is a multiple of 4. */
   bytes(value: Uint8Array): void {
     this.word(value.length);
-    const whole = value.byteOffset % 4 === 0 ? value.length >>> 2 : 0;
-    if (whole > 0) this.words(new Int32Array(value.buffer, value.byteOffset, whole));
+    const whole = value.length >>> 2;
+    // The hash must not depend on where in memory the bytes lie.
+    const { buffer, byteOffset } = value.byteOffset % 4 === 0 ? value : value.slice();
+    this.words(new Int32Array(buffer, byteOffset, whole));
     for (let i = whole * 4; i < value.length; i++) this.word(value[i]!);
   }
 
@@ -58,15 +60,15 @@ export class Hasher {
     let d = this.#d;
     const n = value.length & ~3;
     for (let i = 0; i < n; i += 4) {
-      a = rotl(Math.imul(a ^ value[i]!, 0x9e3779b1), 13) + d;
-      b = rotl(Math.imul(b ^ value[i + 1]!, 0x85ebca77), 15) + a;
-      c = rotl(Math.imul(c ^ value[i + 2]!, 0xc2b2ae3d), 17) + b;
-      d = rotl(Math.imul(d ^ value[i + 3]!, 0x27d4eb2f), 19) + c;
+      a = (rotl(Math.imul(a ^ value[i]!, 0x9e3779b1), 13) + d) | 0;
+      b = (rotl(Math.imul(b ^ value[i + 1]!, 0x85ebca77), 15) + a) | 0;
+      c = (rotl(Math.imul(c ^ value[i + 2]!, 0xc2b2ae3d), 17) + b) | 0;
+      d = (rotl(Math.imul(d ^ value[i + 3]!, 0x27d4eb2f), 19) + c) | 0;
     }
-    this.#a = a | 0;
-    this.#b = b | 0;
-    this.#c = c | 0;
-    this.#d = d | 0;
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#d = d;
     this.#count += n;
     for (let i = n; i < value.length; i++) this.word(value[i]!);
   }

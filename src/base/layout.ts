@@ -25,7 +25,7 @@ export class Field {
     this.name = name;
     this.word = low >>> 5;
     this.shift = low & 31;
-    this.max = bits === 32 ? 0xffffffff : (1 << bits) - 1;
+    this.max = 2 ** bits - 1;
     this.mask = (this.max << this.shift) >>> 0;
   }
 
