@@ -92,6 +92,7 @@ static void edge(void) {
     let_in();
     check("edge: a request withdrawn before the acknowledge does not arrive as itself",
           taken[PIC_BASE + 3] == 2 && !(pic_isr() & 1 << 3));
+    check("edge: but as IRQ 7, with no in-service bit", came(1, 7, 0, 0) && pic_isr() == 0);
     if (pic_isr()) outb(PIC1, OCW2_EOI);
 }
 

@@ -100,12 +100,17 @@ export function runOnQemu(entry: GuestEntry, options: { append?: string; timeout
   });
 }
 
-/** Check text → passed. A FAIL line's detail in brackets at the end is not part of the text. */
-export function checksOf(lines: string[]): Map<string, boolean> {
-  const checks = new Map<string, boolean>();
+export interface Check {
+  text: string;
+  passed: boolean;
+}
+
+/** The checks in the order of their lines. A FAIL line's detail in brackets at the end is not part of the text. */
+export function checksOf(lines: string[]): Check[] {
+  const checks: Check[] = [];
   for (const line of lines) {
-    if (line.startsWith("PASS ")) checks.set(line.slice(5), true);
-    if (line.startsWith("FAIL ")) checks.set(line.slice(5).replace(/ \(got .*\)$/, ""), false);
+    if (line.startsWith("PASS ")) checks.push({ text: line.slice(5), passed: true });
+    if (line.startsWith("FAIL ")) checks.push({ text: line.slice(5).replace(/ \(got .*\)$/, ""), passed: false });
   }
   return checks;
 }
@@ -114,7 +119,13 @@ export function checksOf(lines: string[]): Map<string, boolean> {
 export function judge(entry: GuestEntry, run: QemuRun, differences: QemuDifference[]): string[] {
   const expectedToFail = new Set(differences.filter(d => d.guest === entry.name).map(d => d.check));
   const wrong: string[] = [];
-  const failed = [...checksOf(run.lines)].filter(([, passed]) => !passed).map(([text]) => text);
+  const checks = checksOf(run.lines);
+  const failed = checks.filter(check => !check.passed).map(check => check.text);
+  const texts = new Set<string>();
+  for (const { text } of checks) {
+    if (texts.has(text)) wrong.push(`two checks have the same text: ${text}`);
+    texts.add(text);
+  }
   for (const text of failed) if (!expectedToFail.has(text)) wrong.push(`failed: ${text}`);
   for (const text of expectedToFail)
     if (!failed.includes(text)) wrong.push(`listed as a difference, yet not failed: ${text}`);
@@ -131,9 +142,9 @@ async function main(names: string[]): Promise<number> {
   for (const entry of entries) {
     const start = Date.now();
     const run = await runOnQemu(entry);
-    const checks = [...checksOf(run.lines).values()];
+    const checks = checksOf(run.lines);
     const count = (n: number): string => `${n}`.padStart(5);
-    const passed = checks.filter(Boolean).length;
+    const passed = checks.filter(check => check.passed).length;
     const skipped = run.lines.filter(line => line.startsWith("SKIP ")).length;
     const row = `${entry.name.padEnd(18)}${count(passed)}${count(checks.length - passed)}${count(skipped)}`;
     console.log(`${row}  ${`${run.status}`.padEnd(6)}  ${Date.now() - start}`);
