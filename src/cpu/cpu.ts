@@ -333,6 +333,13 @@ export class X86Cpu implements Processor {
     if (trace.wants[event] !== 0) trace.emit(event, index, value, 0, 0, 0);
   }
 
+  /** Writes a port; 1 when the map of physical memory changed by it. */
+  portOut(port: number, width: number, value: number): number {
+    const unsigned = width === 4 ? value >>> 0 : width === 2 ? value & 0xffff : value & 0xff;
+    this.ctx.bus.portWrite(port, width, unsigned);
+    return this.mmu.tlb.checkGeneration() ? 1 : 0;
+  }
+
   /** 1 when the page at SLOW_ADDRESS is RAM or ROM (or faults, which the access itself will show), 0 when it is a device. */
   probeRam(segment: number, _size: number): number {
     const s = this.#s;

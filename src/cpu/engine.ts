@@ -123,6 +123,8 @@ export class Engine {
       commitRmw: () => this.#current!.mmu.commitRmw(),
       probe: (_cpu, segment, size) => this.#current!.probeRam(segment, size),
       helper: (_cpu, id, record) => this.#helper(id, record),
+      portIn: (_cpu, port, width) => this.#current!.ctx.bus.portRead(port, width),
+      portOut: (_cpu, port, width, value) => this.#current!.portOut(port, width, value),
       told: (_cpu, event, value, before) => this.#current!.told(event, value, before),
       sseSlow: (_cpu, operation, immediate) => this.#current!.sseSlow(operation, immediate),
     };

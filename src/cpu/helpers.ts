@@ -1,7 +1,7 @@
 /**
  * Wires the units of one processor together and gathers the TypeScript helpers that generated code calls by number.
  */
-import { type CpuContext, DONE, EXC, type Helper, type HelperTable, raise } from "./context.ts";
+import { type CpuContext, EXC, type Helper, type HelperTable, raise } from "./context.ts";
 import { divideHelpers } from "./divide.ts";
 import { Events } from "./events.ts";
 import { raiseFpTrap } from "./fp-trap.ts";

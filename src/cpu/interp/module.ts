@@ -39,6 +39,8 @@ export type InterpreterImports = {
   probe(cpu: number, segment: number, size: number): number;
   helper(cpu: number, id: number, record: number): number;
   sseSlow(cpu: number, operation: number, immediate: number): number;
+  portIn(cpu: number, port: number, width: number): number;
+  portOut(cpu: number, port: number, width: number, value: number): number;
   told(cpu: number, event: number, value: number, cplBefore: number): void;
 };
 
@@ -127,6 +129,8 @@ export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<Arra
     probe: m.importFunction("probe", { params: [I, I, I], result: I }),
     helper: m.importFunction("helper", { params: [I, I, I], result: I }),
     sseSlow: m.importFunction("sseSlow", { params: [I, I, I], result: I }),
+    portIn: m.importFunction("portIn", SLOW),
+    portOut: m.importFunction("portOut", { params: [I, I, I, I], result: I }),
     told: m.importFunction("told", { params: [I, I, I, I], result: null }),
   };
   const rt: Runtime = {

@@ -10,6 +10,7 @@ import { defineFlow } from "./semantics/flow.ts";
 import { defineLongMode } from "./semantics/long-mode.ts";
 import { defineMove } from "./semantics/move.ts";
 import { defineMulDiv } from "./semantics/muldiv.ts";
+import { definePorts } from "./semantics/port.ts";
 import { defineShifts } from "./semantics/shift.ts";
 import { defineVector } from "./semantics/sse.ts";
 import { defineStack } from "./semantics/stack.ts";
@@ -51,6 +52,7 @@ export function createIsa(): Isa {
     defineFlow,
     defineFlagControl,
     defineControlReads,
+    definePorts,
     defineLongMode,
     defineArithmetic,
     defineShifts,

@@ -27,6 +27,10 @@ export type Runtime = {
   readonly deliver: FunctionRef;
   /** (cpu, event, value, CPL before): generated code delivered or returned by itself; trace and TLB banks follow. */
   readonly told: FunctionRef;
+  /** (cpu, port, width): the value. */
+  readonly portIn: FunctionRef;
+  /** (cpu, port, width, value): not 0 when the map of physical memory changed. */
+  readonly portOut: FunctionRef;
   readonly goto64: FunctionRef;
   readonly gotoLegacy: FunctionRef;
   readonly helperId: (name: string) => number;

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { EVENT } from "../../ports/events.ts";
 import { DONE } from "../context.ts";
 import * as L from "../layout.ts";
 import { FLAG } from "../state.ts";
@@ -53,23 +52,6 @@ describe("IN and OUT (SDM vol. 2)", () => {
       "out 70 2 ffff",
       "out 3f8 4 1122ffff",
       "out 3f8 2 ffff",
-    ]);
-  });
-
-  it("tell the trace", () => {
-    const f = new HelperFixture();
-    const t = make(f);
-    const events: number[][] = [];
-    f.trace.listen({ event: (_t, kind, _s, a, b, c) => events.push([kind, a, b, c]) }, [
-      EVENT.portRead,
-      EVENT.portWrite,
-    ]);
-    f.bus.ports.set(0x64, 0x1c);
-    t.in_imm!(f.record({ imm: 0x64, aux: 1 }));
-    t.out_imm!(f.record({ imm: 0x64, aux: 1 }));
-    expect(events).toEqual([
-      [EVENT.portRead, 0x64, 1, 0x1c],
-      [EVENT.portWrite, 0x64, 1, 0x1c],
     ]);
   });
 

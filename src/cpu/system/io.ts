@@ -1,11 +1,3 @@
-/**
- * Port input and output: IN, OUT, INS, OUTS. Intel SDM vol. 1, chapter "Input/Output" (18.5: I/O privilege level and permission bitmap), vol. 2 for the
- * instructions, vol. 3B 18.2.4 for I/O breakpoints.
- *
- * String forms carry out one element per call: with REP and elements left, RIP stays on the instruction, so that an interrupt is taken between two
- * elements and the registers always tell how far it came. Each element counts as one retired instruction.
- */
-import { EVENT } from "../../ports/events.ts";
 import { type CpuContext, DONE, EXC, type HelperTable, raise } from "../context.ts";
 import * as L from "../layout.ts";
 import { type CpuState, FLAG, MODE } from "../state.ts";
@@ -70,7 +62,6 @@ export class PortIo {
   #read(port: number, width: number): number {
     const ctx = this.#ctx;
     const value = ctx.bus.portRead(port, width);
-    if (ctx.trace.wants[EVENT.portRead] !== 0) ctx.trace.emit(EVENT.portRead, ctx.index, port, width, value, 0);
     if (this.#s.int(L.DR7) & 0xff) this.#breakpoint(port, width);
     return value;
   }
@@ -80,7 +71,6 @@ export class PortIo {
     const ctx = this.#ctx;
     const { bus } = ctx;
     const generation = bus.generation;
-    if (ctx.trace.wants[EVENT.portWrite] !== 0) ctx.trace.emit(EVENT.portWrite, ctx.index, port, width, value, 0);
     bus.portWrite(port, width, value);
     if (this.#s.int(L.DR7) & 0xff) this.#breakpoint(port, width);
     if (bus.generation === generation) return false;

@@ -170,13 +170,13 @@ function system(map: OpcodeMap): void {
   map[0xf4] = helper("hlt", { ends: true });
   map[0x9b] = helper("fwait");
   map[0xd6] = helper("salc", { no64: true });
-  map[0xe4] = helper("in_imm", { imm: "ib", aux: 1 });
+  map[0xe4] = helper("in_imm", { size: 8, imm: "ib", aux: 1 });
   map[0xe5] = helper("in_imm", { size: "v", imm: "ib", aux: 4 });
-  map[0xe6] = helper("out_imm", { imm: "ib", aux: 1 });
+  map[0xe6] = helper("out_imm", { size: 8, imm: "ib", aux: 1 });
   map[0xe7] = helper("out_imm", { size: "v", imm: "ib", aux: 4 });
-  map[0xec] = helper("in_dx", { aux: 1 });
+  map[0xec] = helper("in_dx", { size: 8, aux: 1 });
   map[0xed] = helper("in_dx", { size: "v", aux: 4 });
-  map[0xee] = helper("out_dx", { aux: 1 });
+  map[0xee] = helper("out_dx", { size: 8, aux: 1 });
   map[0xef] = helper("out_dx", { size: "v", aux: 4 });
   map[0x6c] = helper("ins", { aux: 1 });
   map[0x6d] = helper("ins", { size: "v", aux: 4 });
