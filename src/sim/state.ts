@@ -33,16 +33,23 @@ export function loadState(target: StateRecord, saved: StateRecord, where = "stat
   }
 }
 
+/** The kind of a value: its type, of typed arrays with their length. */
+function shapeOf(value: StateValue): string {
+  if (typeof value !== "object" || value === null) return typeof value;
+  if (isTyped(value)) return `${value[Symbol.toStringTag]} ${value.length}`;
+  return Array.isArray(value) ? "list" : "record";
+}
+
 function loadValue(target: StateValue, saved: StateValue, where: string): StateValue {
-  if (target === null || typeof target !== "object" || saved === null || typeof saved !== "object")
-    return saveState(saved);
+  if (target === null || saved === null) return saveState(saved);
+  if (shapeOf(target) !== shapeOf(saved))
+    throw new HostError(`snapshot does not fit: ${where} is ${shapeOf(saved)} instead of ${shapeOf(target)}`, 66);
+  if (typeof target !== "object") return saved;
   if (isTyped(target)) {
-    if (!isTyped(saved) || saved.length !== target.length) throw new HostError(`snapshot does not fit: ${where}`, 66);
     target.set(saved as never);
     return target;
   }
-  if (Array.isArray(target)) {
-    if (!Array.isArray(saved)) throw new HostError(`snapshot does not fit: ${where}`, 66);
+  if (Array.isArray(target) && Array.isArray(saved)) {
     target.length = saved.length;
     for (let i = 0; i < saved.length; i++) target[i] = loadValue(target[i] ?? null, saved[i]!, `${where}[${i}]`);
     return target;
