@@ -173,6 +173,8 @@ struct {
 
 SNIPPET(do_iretq, "mov $(iret_stack + 4096), %rsp", "iretq");
 
+SNIPPET(do_iretd, "mov $(iret_stack + 4096), %rsp", "iretl");
+
 /* An address to return to that gets away again: ring 0 code that comes back by #UD, ring 3 code that uses user_exit. */
 SNIPPET(ud, "", "ud2");
 
@@ -203,6 +205,14 @@ static void returns(void) {
           c.rsp == (uint64_t)other_stack + other_top);
     c = iret_to((uint64_t)ud, KERNEL_CODE, 2, 0);
     check("IRET to 64-bit ring 0 takes a null SS", c.vector == UD && c.ss == 0);
+    uint32_t *narrow = (uint32_t *)&iret_stack.frame;
+    narrow[0] = (uint32_t)(uint64_t)ud;
+    narrow[1] = KERNEL_CODE;
+    narrow[2] = 2;
+    narrow[3] = (uint32_t)((uint64_t)other_stack + other_top);
+    narrow[4] = KERNEL_DATA;
+    c = catch(do_iretd);
+    check("IRETD in 64-bit mode pops five dwords", c.vector == UD && c.rip == (uint64_t)ud && c.rsp == narrow[3]);
     c = iret_to((uint64_t)user_exit, USER_CODE, 2, USER_DATA);
     check("IRET to ring 3", c.vector == -1 && c.cs == USER_CODE);
     seen.rax = 0;

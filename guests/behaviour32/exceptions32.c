@@ -288,6 +288,8 @@ VM_CODE(vm_lidt, "lidtl 0");
 VM_CODE(vm_lar, "lar %ax, %bx");
 VM_CODE(vm_pushf_popf, "pushf\npop %ax\nor $0x3200, %ax\nandw $0xFDFF, %ax\npush %ax\npopf\npushf\npop %cx");
 
+VM_CODE(vm_iret_far, "pushf\npush %cs\npush $(1f - vm_iret_far)\niret\nhlt\n1: nop");
+
 #define RUN(code, flags) catch_vm86(code, code##_end, flags)
 #define IOPL3 0x3000
 
@@ -328,6 +330,9 @@ static void vm86(void) {
     check("vm86: LAR: #UD", RUN(vm_lar, IOPL3 | 2).vector == UD);
     c = RUN(vm_pushf_popf, IOPL3 | FLAG_IF | 2);
     check("vm86: POPF with IOPL 3 changes IF and not IOPL", c.vector == GP && (c.eflags & 0x3200) == IOPL3);
+    c = RUN(vm_iret_far, IOPL3 | 2);
+    check("vm86: IRET with IOPL 3 takes IP, CS and FLAGS, and stays in the mode",
+          gp_at(c, (uint32_t)(vm_iret_far_end - vm_iret_far) - 1) && c.esp == 0xF00);
     on_vector(VECTOR, note);
 }
 
