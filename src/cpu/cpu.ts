@@ -257,12 +257,40 @@ export class X86Cpu implements Processor {
     const record = s.lo(L.RECORD);
     const rip = s.num(L.RIP_PAGE) + s.u16[(record + L.REC.offset) >>> 1]!;
     s.setNum(L.RIP, s.codeMode === MODE.code64 ? rip : rip >>> 0);
-    this.#deliverFault(this.#fault.vector, this.#fault.error, this.#fault.address);
+    const fault = this.#fault;
+    const found = s.int(L.PAGE_FAULT);
+    if (found !== 0) {
+      s.setLo(L.PAGE_FAULT, 0);
+      fault.vector = EXC.pf;
+      fault.error = found - L.PAGE_FAULT_FOUND;
+      fault.address = s.num(L.SLOW_ADDRESS);
+    }
+    this.#deliverFault(fault.vector, fault.error, fault.address);
   }
 
   #deliverFault(vector: number, error: number, address: number): void {
-    this.units.events.exception(vector, error, address);
+    if (!this.#deliverDirectly(vector, error, address)) this.units.events.exception(vector, error, address);
     this.#derive();
+  }
+
+  /** A fault in 64-bit mode that generated code can deliver. What the handler sees is the same as by {@link Events.exception}. */
+  #deliverDirectly(vector: number, error: number, address: number): boolean {
+    const s = this.#s;
+    if (s.codeMode !== MODE.code64 || vector === EXC.db) return false;
+    const cpl = s.int(L.CPL);
+    const rip = s.num(L.RIP);
+    s.setNum(L.ARG0, rip);
+    if (this.ctx.deliver(vector, 0, error, s.eflags | FLAG.rf) === 0) return false;
+    if (vector === EXC.pf) s.setNum(L.CR2, address);
+    s.setLo(L.DEBUG_TRAP, 0);
+    s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) & ~L.PENDING.debugTrap);
+    this.units.delivery.count++;
+    const { trace, index } = this.ctx;
+    if (trace.wants[EVENT.exception] !== 0) trace.emit(EVENT.exception, index, vector, error, rip, 0);
+    const now = s.int(L.CPL);
+    if (now !== cpl && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, now, 0, 0, 0);
+    this.mmu.tlb.selectBank();
+    return true;
   }
 
   // --- single steps -----------------------------------------------------------------------------------------------------------------------------

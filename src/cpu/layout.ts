@@ -169,6 +169,9 @@ export const STACK_MASK = 0x8f0;
 export const ARG0 = 0x900;
 export const ARG1 = 0x908;
 export const ARG2 = 0x910;
+/** Not 0: generated code itself found that the page at SLOW_ADDRESS is not present; the error code of that #PF, plus PAGE_FAULT_FOUND. */
+export const PAGE_FAULT = 0x928;
+export const PAGE_FAULT_FOUND = 0x100;
 /** Physical addresses from 1 MiB up to WALK_LIMIT (8 bytes) are RAM at the same offset: generated code may walk page tables there; 0: nowhere. */
 export const WALK_LIMIT = 0x930;
 /** Byte offset of RAM in the memory. */

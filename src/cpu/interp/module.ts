@@ -9,7 +9,7 @@ import type { Runtime } from "../isa/ops.ts";
 import { DELIVER, deliverBody } from "../isa/semantics/long-mode.ts";
 import * as L from "../layout.ts";
 import { dispatch, InterpOps } from "./interp-ops.ts";
-import { walkBody } from "./walk.ts";
+import { WALKED, walkBody } from "./walk.ts";
 
 const { i32: I, i64: J } = TY;
 const HANDLER: Signature = { params: [I, I], result: I };
@@ -93,7 +93,11 @@ function slowBody(general: FunctionRef, device: FunctionRef, walk: FunctionRef, 
   // A page that the TLB does not know yet, but that generated code can look up by itself.
   const inside = i32.leU(i32.add(offset, bytes), c32(4096));
   const long = i32.eq(i32.load(cpu, L.CODE_MODE), c32(2));
-  f.if(i32.and(i32.and(inside, long), f.call(walk, cpu, address, c32(write ? 1 : 0))), () => {
+  const canonical = i64.eq(i64.shrS(i64.shl(address, c64(16)), c64(16)), address);
+  const walked = f.local(I);
+  f.if(i32.and(i32.and(inside, long), canonical), () => f.set(walked, f.call(walk, cpu, address, c32(write ? 1 : 0))));
+  f.if(i32.eq(walked, c32(WALKED.notPresent)), () => f.return(c32(1)));
+  f.if(walked, () => {
     const vpn = f.let(i32.wrap(i64.shrU(address, c64(12))));
     const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
     const entry = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));

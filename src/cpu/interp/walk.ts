@@ -1,14 +1,23 @@
 /**
  * Fills the data TLB from 4-level page tables in generated code (Intel SDM vol. 3A, 4.5), for the usual case: tables and page in plain RAM, upper entries
- * accessed already, the access permitted, no data breakpoints, CR0.WP set. Everything else, above all every fault, is left to
- * system/page-walk.ts. The entry is the same as that of `Tlb.fill`.
+ * accessed already, the access permitted, no data breakpoints, CR0.WP set. A page that is not present is found here, too.
+ * Everything else is left to system/page-walk.ts. The entry is the same as that of `Tlb.fill`.
  */
 import { c32, c64, type Ex, i32, i64, select, TY } from "../emit/expr.ts";
 import { FunctionBuilder, type Signature } from "../emit/wasm.ts";
 import * as L from "../layout.ts";
 import { ENTRY } from "../system/tlb.ts";
 
-/** (cpu, linear address, write): 1 when the TLB now has the page. */
+/** What the function returns. */
+export const WALKED = {
+  /** Not usual: ask the memory management unit. */
+  unknown: 0,
+  /** The TLB now has the page. */
+  filled: 1,
+  /** A #PF because an entry is not present; its error code is at PAGE_FAULT. */
+  notPresent: 2,
+} as const;
+/** (cpu, linear address, write): one of WALKED. */
 export const WALK: Signature = { params: [TY.i32, TY.i64, TY.i32], result: TY.i32 };
 
 const MIB = 0x100000;
@@ -39,13 +48,15 @@ class Walk {
   readonly #leaf = this.f.local(TY.i64);
   readonly #frame = this.f.local(TY.i64);
   readonly #large = this.f.local(TY.i32);
+  /** Offset of the bank in use. */
+  readonly #bank = this.f.local(TY.i32);
   /** Host address of the leaf entry. */
   readonly #leafHost = this.f.local(TY.i32);
   /** Physical address of it. */
   readonly #leafAddress = this.f.local(TY.i64);
 
   need(condition: Ex): void {
-    this.f.if(i32.eqz(condition), () => this.f.return(c32(0)));
+    this.f.if(i32.eqz(condition), () => this.f.return(c32(WALKED.unknown)));
   }
   flag(word: Ex, bit: number): Ex {
     return i32.ne(i32.and(word, c32(bit)), c32(0));
@@ -64,7 +75,7 @@ class Walk {
     const host = f.let(i32.add(i32.wrap(address), i32.load(this.cpu, L.WALK_RAM)));
     const e = f.let(i64.load(host));
     const low = f.let(i32.wrap(e));
-    this.need(i32.and(low, c32(P)));
+    f.if(i32.eqz(i32.and(low, c32(P))), () => this.#notPresent());
     if (shift >= 30) this.need(i32.and(low, c32(A)));
     f.set(this.#leafHost, host);
     f.set(this.#leafAddress, address);
@@ -74,8 +85,21 @@ class Walk {
     return e;
   }
 
+  /** #PF with P = 0: W/R by the access, U/S by the privilege (SDM vol. 3A, 4.7). */
+  #notPresent(): void {
+    const { f, cpu } = this;
+    const user = i32.shl(i32.eq(i32.load(cpu, L.CPL), c32(3)), c32(2));
+    const error = i32.or(i32.or(user, i32.shl(this.write, c32(1))), c32(L.PAGE_FAULT_FOUND));
+    f.store32(cpu, L.PAGE_FAULT, error);
+    f.return(c32(WALKED.notPresent));
+  }
+
   build(): FunctionBuilder {
     const { f, cpu } = this;
+    const bank = i32.sub(i32.load(cpu, L.DTLB_BASE), i32.add(cpu, c32(L.DTLB_OFFSET)));
+    f.set(this.#bank, bank);
+    // Alignment checking comes before paging.
+    this.need(i32.ltU(this.#bank, c32(L.BANK.strict * BANK_SIZE)));
     this.need(i32.eqz(i32.and(i32.load(cpu, L.DR7), c32(0xff))));
     this.need(i32.eq(i32.and(i32.load(cpu, L.CR0), c32(PG_WP)), c32(PG_WP)));
     this.need(i32.and(i32.load(cpu, L.EFER), c32(LMA)));
@@ -108,9 +132,7 @@ class Walk {
   }
 
   #permit(): void {
-    const { f, cpu } = this;
-    const bank = f.let(i32.sub(i32.load(cpu, L.DTLB_BASE), i32.add(cpu, c32(L.DTLB_OFFSET))));
-    this.need(i32.ltU(bank, c32(L.BANK.strict * BANK_SIZE)));
+    const bank = this.#bank;
     const user = this.flag(this.#rights, US);
     const isUser = i32.eq(bank, c32(L.BANK.user * BANK_SIZE));
     const smap = i32.eq(bank, c32(L.BANK.supervisorSmap * BANK_SIZE));
@@ -155,7 +177,7 @@ class Walk {
     f.store32(e, L.DTLB.addend, i32.sub(i32.add(frame, i32.load(cpu, L.WALK_RAM)), i32.wrap(page)));
     f.store64(e, L.DTLB.tagRead, page);
     f.store64(e, L.DTLB.tagWrite, select(i32.and(writable, i32.eqz(this.#hasCode(frame))), page, c64(L.NO_TAG)));
-    f.return(c32(1));
+    f.return(c32(WALKED.filled));
     f.unreachable();
   }
 

@@ -80,6 +80,9 @@ export class FakeTlb implements TlbPort {
   flushNonGlobal(): void {
     this.log.push("non-global");
   }
+  knowsCode(): boolean {
+    return false;
+  }
   flushPage(linear: number): void {
     this.log.push(`page ${linear.toString(16)}`);
   }

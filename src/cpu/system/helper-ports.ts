@@ -11,6 +11,8 @@ export interface TlbPort {
   /** All but global pages. */
   flushNonGlobal(): void;
   flushPage(linear: number): void;
+  /** Whether the code TLB still knows the page of an address. */
+  knowsCode(linear: number): boolean;
   /** Drops everything when the map of physical memory changed since the last look. True when it did. */
   checkGeneration(): boolean;
   /** The bank of the present privilege, and whether alignment is checked now. */

@@ -54,6 +54,8 @@ function cacheHelpers(ctx: CpuContext, tlb: TlbPort, memory: MemoryPort): Helper
       const seg = s.u8[record + L.REC.seg]! >>> 3;
       if (s.int(L.CODE_MODE) !== MODE.code64) tlb.flushPage((s.segBase(seg) + s.lo(L.SLOW_ADDRESS)) >>> 0);
       else if (isCanonical(s.hi(L.SLOW_ADDRESS))) tlb.flushPage(s.num(L.SLOW_ADDRESS));
+      // Straight-line code goes on unless its own page went away.
+      if (s.int(L.CODE_MODE) === MODE.code64 && tlb.knowsCode(s.num(L.RIP))) return DONE.next;
       ctx.advance(record);
       return DONE.changed;
     },

@@ -234,6 +234,13 @@ export class Tlb {
     i32[e + CODE_FLAGS] = this.codeFlags;
   }
 
+  /** Whether the code TLB of the present privilege knows the page of `linear`. */
+  knowsCode(linear: number): boolean {
+    const page = Math.floor(linear / PAGE);
+    const e = (this.#ctx.state.int(L.ITLB_BASE) >>> 2) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS;
+    return this.#i32[e] === page << 12 && this.#i32[e + 1] === (Math.floor(page / 0x100000) | 0);
+  }
+
   /** Drops the code TLB entries that lead to a table that is about to go away. */
   forgetCode(tableAddress: number): void {
     const i32 = this.#i32;
