@@ -14,11 +14,11 @@ export class Console {
   readonly interactive = process.stdin.isTTY === true;
   /** The user asked to leave. */
   left = false;
-  /** Why stdout is of no use any more, or null. */
+  /** Why stdout or stderr is of no use any more, or null. */
   failure: string | null = null;
   readonly #keys: number[] = [];
   readonly #buffer = new Uint8Array(FLUSH_BYTES);
-  readonly #showsProgress = process.stderr.isTTY === true;
+  readonly #showsProgress = process.stderr.isTTY === true && process.env.TERM !== "dumb";
   #used = 0;
   #escape = false;
   #progressShown = false;
@@ -27,11 +27,14 @@ export class Console {
   #wake: (() => void) | null = null;
 
   open(): void {
-    process.stdout.on("error", this.#broken);
+    process.stdout.on("error", this.#broken("standard output"));
+    process.stderr.on("error", this.#broken("standard error"));
     process.on("SIGINT", this.#leave);
     process.on("SIGTERM", this.#leave);
     if (!this.interactive) return;
     process.stdin.setRawMode(true);
+    // The terminal went away.
+    process.stdin.on("error", this.#leave);
     process.stdin.on("data", this.#typed);
     process.stdin.resume();
   }
@@ -51,10 +54,12 @@ export class Console {
     this.left = true;
     this.#wake?.();
   };
-  readonly #broken = (error: unknown): void => {
-    this.failure ??= `cannot write to standard output: ${reasonOf(error)}`;
-    this.#wake?.();
-  };
+  #broken(stream: string): (error: unknown) => void {
+    return error => {
+      this.failure ??= `cannot write to ${stream}: ${reasonOf(error)}`;
+      this.#wake?.();
+    };
+  }
   readonly #typed = (data: Buffer): void => {
     for (const byte of data) {
       if (this.#escape) {
@@ -102,6 +107,17 @@ export class Console {
     this.#atLineStart = this.#buffer[this.#used - 1] === 0x0a;
     process.stdout.write(this.#buffer.slice(0, this.#used));
     this.#used = 0;
+  }
+
+  /** Resolves when everything written has arrived or {@link failure} says why it cannot. */
+  async settle(): Promise<void> {
+    this.flush();
+    for (const stream of [process.stdout, process.stderr]) {
+      if (stream.writableLength === 0) continue;
+      await new Promise<void>(resolve => stream.write("", () => resolve()));
+    }
+    // Errors are told at the next turn of the event loop.
+    await this.breathe();
   }
 
   /** A line for people. */

@@ -1,8 +1,8 @@
 /**
  * Files of the host: every failure becomes one line and a status.
  */
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { basename } from "node:path";
+import { closeSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import { basename, resolve } from "node:path";
 import { HostError } from "../base/assert.ts";
 import type { BootFile } from "../firmware/boot-plan.ts";
 
@@ -29,6 +29,30 @@ export function readBootFile(path: string, args: string): BootFile {
     return { name: basename(path), bytes: new Uint8Array(readFileSync(path)), args };
   } catch (error) {
     throw new HostError(`${path}: ${reasonOf(error)}`, 66);
+  }
+}
+
+/** One name for each file, however its path is written. */
+function identityOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return resolve(path);
+  return stat.isFile() ? `${stat.dev}:${stat.ino}` : "";
+}
+
+/** Refuses (status 64) to write over a file that is read, or to write two outputs to one file. Both maps: what it is → its path. */
+export function keepApart(inputs: readonly (readonly [string, string])[], outputs: typeof inputs): void {
+  const seen = new Map<string, string>();
+  try {
+    for (const [what, path] of inputs) seen.set(identityOf(path), what);
+    for (const [what, path] of outputs) {
+      const identity = identityOf(path);
+      if (identity !== "" && seen.has(identity))
+        throw new HostError(`${what}: ${path} is also ${seen.get(identity)}`, 64);
+      seen.set(identity, what);
+    }
+  } catch (error) {
+    // What cannot even be looked at fails with its reason when it is opened.
+    if (error instanceof HostError) throw error;
   }
 }
 

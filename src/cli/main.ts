@@ -30,6 +30,9 @@ function findInterpreter(): void {
 }
 
 async function main(): Promise<number> {
+  // Whoever read our output may have gone (`iretq --help | head -1`): no reason for a stack trace. A run looks at this more closely (console.ts).
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
   try {
     const parsed = parseCommandLine(process.argv.slice(2), text => process.stdout.write(text));
     if (parsed.kind === "help") return 0;

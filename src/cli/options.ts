@@ -4,7 +4,7 @@
 import { Command, CommanderError } from "commander";
 import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
-import { Count, Duration, Features, parseValue, PositiveCount, Size, ValueError, Vendor } from "./values.ts";
+import { Count, Duration, Features, FileName, parseValue, PositiveCount, Size, ValueError, Vendor } from "./values.ts";
 
 export const VERSION = "0.1.0";
 
@@ -36,7 +36,7 @@ type Raw = {
   cpus: string;
   memory: string;
   append?: string;
-  module: string[];
+  module?: string[];
   seed?: string;
   maxTime?: string;
   maxInstructions?: string;
@@ -50,14 +50,26 @@ type Raw = {
   reboot: boolean;
 };
 
-const collect = (value: string, before: string[]): string[] => [...before, value];
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+const STATUSES = `
+Exit status: 0 the guest powered off; odd: the guest's own, by port 0xF4; 64 wrong usage; 66 unusable image;
+70 triple fault; 72 a limit was reached or nothing can happen any more; 74 host input or output failed;
+130 interrupted.`;
+const EXAMPLES = `
+Examples:
+  iretq demo
+  iretq run kernel.elf --cpus 4 --memory 512M --append "console=ttyS0" --module "initrd.img quiet"
+  iretq run kernel.elf --max-time 2s --report report.json --trace run.pftrace
+  iretq run kernel.elf --log irq,exc 2> log.txt
+`;
 
 function addRunOptions(command: Command, cpus: string, memory: string): Command {
   return command
     .option("--cpus <n>", "number of CPUs, 1 to 64", cpus)
     .option("--memory <size>", "RAM, such as 256M or 1G", memory)
     .option("--append <text>", "kernel command line")
-    .option("--module <file and arguments>", "multiboot module; may be repeated", collect, [])
+    .option("--module <file-and-args>", "multiboot module with its arguments; may be repeated", collect)
     .option("--seed <n>", "draw the lengths of CPU slices with this seed")
     .option("--max-time <time>", "stop after this much virtual time, such as 10s or 500ms")
     .option("--max-instructions <n>", "stop after this many instructions of all CPUs")
@@ -68,18 +80,19 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
-    .option("--test-devices", "add QEMU's pc-testdev");
+    .option("--test-devices", "add QEMU's pc-testdev")
+    .addHelpText("after", STATUSES);
 }
 
 function toOptions(image: string | null, raw: Raw): RunOptions {
   const given = <T>(text: string | undefined, parse: (text: string) => T, otherwise: T): T =>
     text === undefined ? otherwise : parse(text);
   return {
-    image,
+    image: image === null ? null : parseValue(FileName, "image", image),
     cpus: parseValue(PositiveCount, "--cpus", raw.cpus),
     memory: parseValue(Size, "--memory", raw.memory),
     append: raw.append ?? "",
-    modules: raw.module,
+    modules: (raw.module ?? []).map(text => parseValue(FileName, "--module", text).trim()),
     seed: given<number | null>(raw.seed, text => parseValue(Count, "--seed", text), null),
     maxTime: given(raw.maxTime, text => parseValue(Duration, "--max-time", text), Number.POSITIVE_INFINITY),
     maxInstructions: given(
@@ -87,8 +100,8 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
       text => parseValue(PositiveCount, "--max-instructions", text),
       Number.POSITIVE_INFINITY,
     ),
-    report: raw.report ?? null,
-    trace: raw.trace ?? null,
+    report: given<string | null>(raw.report, text => parseValue(FileName, "--report", text), null),
+    trace: given<string | null>(raw.trace, text => parseValue(FileName, "--trace", text), null),
     log: raw.log ?? null,
     stateHash: raw.stateHash === true,
     vendor: parseValue(Vendor, "--cpu-vendor", raw.cpuVendor),
@@ -105,10 +118,11 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
     command.exitOverride().configureOutput({ writeOut: write, writeErr: () => {}, outputError: () => {} });
   const program = quiet(new Command("iretq"))
     .description("A deterministic x86-64 PC that shows what interrupts do")
-    .version(VERSION);
+    .version(VERSION)
+    .addHelpText("after", EXAMPLES);
   const run = quiet(program.command("run"))
     .description("boot a kernel: multiboot 1 or 2, or boot sectors")
-    .argument("<image>", "file");
+    .argument("<image>", "multiboot kernel (ELF, or raw with load addresses) or boot sectors");
   addRunOptions(run, "1", "256M").action((image: string, raw: Raw) => {
     parsed = { kind: "run", options: toOptions(image, raw) };
   });

@@ -13,7 +13,7 @@ import { type Exit, STATUS } from "../machine/exit.ts";
 import { nameOfIrq, nameOfPin } from "../machine/irq-map.ts";
 import { Pc } from "../machine/pc.ts";
 import { Console } from "./console.ts";
-import { OutputFile, readBootFile } from "./files.ts";
+import { keepApart, OutputFile, readBootFile } from "./files.ts";
 import type { RunOptions } from "./options.ts";
 
 /** Host milliseconds between two looks at keys and signals. */
@@ -43,10 +43,16 @@ export class Session {
     this.#options = options;
     const log = options.log === null ? null : parseLogSelection(options.log);
     const image = readBootFile(options.image ?? demo, options.append);
-    const modules = options.modules.map(text => {
-      const [path = "", ...args] = text.trim().split(" ");
-      return readBootFile(path, args.join(" "));
-    });
+    const modules = options.modules.map(text =>
+      readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
+    );
+    keepApart(
+      [["the image", options.image ?? demo], ...options.modules.map(text => ["a module", modulePath(text)] as const)],
+      [
+        ...(options.report === null ? [] : [["--report", options.report] as const]),
+        ...(options.trace === null ? [] : [["--trace", options.trace] as const]),
+      ],
+    );
     const put = (byte: number): void => this.#console.put(byte);
     const { cpus, memory, vendor, features, testDevices, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
@@ -96,6 +102,8 @@ export class Session {
       this.#report?.close();
       this.#trace?.writer.finish();
       this.#trace?.file.close();
+      await this.#console.settle();
+      if (this.#console.failure !== null) throw new HostError(this.#console.failure, STATUS.io);
       return exit.status;
     } finally {
       this.#console.close();
@@ -172,6 +180,9 @@ export class Session {
     return makeReport(facts, this.#stats, this.#names);
   }
 }
+
+/** The file's part of `FILE ARGUMENTS…`. */
+const modulePath = (text: string): string => text.split(" ", 1)[0]!;
 
 /** Instructions for the next turn, such that it lasts about as long as it should. */
 function nextTurn(turn: number, tookMs: number): number {

@@ -29,13 +29,19 @@ export const Duration = v.pipe(
 /** `1000000` or `1_000_000`. */
 export const Count = v.pipe(
   v.string(),
-  v.regex(/^\d[\d_]*$/, "is no number"),
+  v.regex(/^\d[\d_]*$/, "is no whole number from 0 up"),
   v.transform(text => Number(text.replaceAll("_", ""))),
   safe,
 );
 export const PositiveCount = v.pipe(
   Count,
   v.check(n => n > 0, "must be at least 1"),
+);
+
+/** A path, not looked at yet. */
+export const FileName = v.pipe(
+  v.string(),
+  v.check(text => text.trim() !== "", "is no file name"),
 );
 
 export const Vendor = v.picklist(["GenuineIntel", "AuthenticAMD"], "must be GenuineIntel or AuthenticAMD");
