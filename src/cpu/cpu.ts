@@ -21,6 +21,7 @@ import { ACCESS } from "./system/page-walk.ts";
 import { fpTrap } from "./fp-trap.ts";
 import { CODE_FETCH, CodeFetch } from "./code-fetch.ts";
 import type { Mmu } from "./system/mmu.ts";
+import type { TlbState } from "./system/tlb.ts";
 
 /** What a processor is made of, given by the board. */
 export type CpuParts = Omit<ConstructorParameters<typeof CpuContext>[0], "state"> & {
@@ -90,6 +91,14 @@ export class X86Cpu implements Processor {
     this.mmu.tlb.selectBank();
     this.mmu.debugChanged();
     this.#derive();
+  }
+
+  saveCaches(): StateRecord {
+    return this.mmu.tlb.save(table => this.#engine.code.placeOf(table));
+  }
+
+  loadCaches(saved: StateRecord): void {
+    this.mmu.tlb.load(saved as TlbState, place => this.#engine.code.tableOf(place));
   }
 
   /** What follows from the control registers. */
@@ -181,6 +190,9 @@ export class X86Cpu implements Processor {
     const s = this.#s;
     if (s.int(L.SHADOW) !== 0 && !this.#shadowActive()) s.setLo(L.SHADOW, 0);
     s.setArithmetic(s.eflags);
+    // What generated code remembers between its instructions depends on what was decoded.
+    s.set64(L.RIP_PAGE, 0, 0);
+    s.set64(L.EA_TEMP, 0, 0);
     const done = this.#budget - s.int(L.COUNT) - s.int(L.DEBT);
     s.setLo(L.COUNT, 0);
     s.setLo(L.DEBT, 0);
@@ -216,9 +228,13 @@ export class X86Cpu implements Processor {
       const record = s.lo(L.RECORD);
       const rip = s.num(L.RIP_PAGE) + s.u16[(record + L.REC.offset) >>> 1]!;
       s.setNum(L.RIP, s.codeMode === MODE.code64 ? rip : rip >>> 0);
-    } else if (reason === L.EXIT.lookup) this.#find();
-    else if (reason === L.EXIT.fault) this.#raise();
+    } else if (reason === L.EXIT.lookup) {
+      this.#find();
+      return;
+    } else if (reason === L.EXIT.fault) this.#raise();
     else this.#derive();
+    // Only a branch that asks for a lookup may be told its target.
+    s.setLo(L.RECORD, 0);
   }
 
   /** The code at RIP is not decoded, or not known to the code TLB. */
