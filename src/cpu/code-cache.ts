@@ -5,7 +5,7 @@
  * A write to a page with decoded code takes the slow path and ends here: if it hits a line that holds code, the page's records are forgotten. Records that
  * are being executed stay intact (nothing is overwritten), and the processor leaves them at the end of the instruction.
  */
-import { assert } from "../base/assert.ts";
+import { assert, exists } from "../base/assert.ts";
 import type { RamView } from "../ports/ram-view.ts";
 import { DECODED, type Decoder } from "./isa/decoder.ts";
 import type { HandlerIndex } from "./isa/handlers.ts";
@@ -41,10 +41,12 @@ export class CodeCache {
   readonly #pages = new Map<number, PageCode>();
   /** Instructions that cross a page, by the caller's key. */
   readonly #spans = new Map<string, number>();
+  /** Key of the page that a table belongs to. */
+  readonly #keys = new Map<number, number>();
   /** A page of RAM has code from now on: every processor must stop writing to it directly. */
   onCodePage: (ramPage: number) => void = () => {};
-  /** All tables are gone. */
-  onDropped: () => void = () => {};
+  /** All tables are about to go away; what it returns is called when they have. */
+  onDrop: () => () => void = () => () => {};
 
   constructor(buffer: ArrayBuffer, start: number, end: number, ram: RamView, decoder: Decoder, handlers: HandlerIndex) {
     this.#u8 = new Uint8Array(buffer);
@@ -69,8 +71,17 @@ export class CodeCache {
       page = { table: this.#allocate(TABLE_SIZE), mode, linesLow: 0, linesHigh: 0 };
       this.#i32.fill(this.#emptyLine, page.table >>> 2, (page.table + TABLE_SIZE) >>> 2);
       this.#pages.set(key, page);
+      this.#keys.set(page.table, key);
     }
     return page.table;
+  }
+
+  /** A number that names the page and mode of a table, and the way back, for processors that keep tables over {@link drop} or a snapshot. */
+  placeOf(table: number): number {
+    return exists(this.#keys.get(table), "code cache: unknown table");
+  }
+  tableOf(place: number): number {
+    return this.table((place >>> 2) * 4096, place & 3);
   }
 
   /** Record at byte `offset` of the page whose table is given, 0 when it is not decoded. */
@@ -85,12 +96,14 @@ export class CodeCache {
 
   /** Forgets everything. */
   drop(): void {
+    const restore = this.onDrop();
     for (const key of this.#pages.keys()) this.#unmark(((key >>> 2) << 12) >>> 0);
     this.#pages.clear();
+    this.#keys.clear();
     this.#spans.clear();
     this.#top = this.#start + TABLE_SIZE;
     this.#bottom = this.#end;
-    this.onDropped();
+    restore();
   }
 
   /** Decodes straight-line code from `offset` of the page at `host`. Returns its record, 0 when the first instruction crosses the page's end. */
@@ -154,6 +167,11 @@ export class CodeCache {
       this.#cover(page, i === 0 ? offset : 0, i === 0 ? 4096 - offset : offset + this.#decoder.length - 4096);
     }
     return record;
+  }
+
+  /** Whether `record` is one that stays: not of an instruction that was decoded to run once, and not one of those that {@link drop} forgot. */
+  keeps(record: number): boolean {
+    return record < this.#top;
   }
 
   /** Tells a direct branch its target's record. */

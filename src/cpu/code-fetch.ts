@@ -60,17 +60,22 @@ export class CodeFetch {
     if (this.#device || (mode !== MODE.code64 && !wholePage)) return this.#alone(linear, rip, mode, limit);
     const host = this.#host;
     const table = code.table(host, mode);
+    const inside = branch !== 0 && code.keeps(branch) && this.#leadsHere(branch, rip, pageStart, linear, table);
     const record = code.find(table, offset) || code.decode(host, mode, offset);
     if (record === 0) return this.#alone(linear, rip, mode, limit);
     this.#mmu.tlb.fillCode(linear, table);
-    if (branch !== 0 && this.#leadsHere(branch, rip, pageStart)) code.patch(branch, record);
+    if (inside) code.patch(branch, record);
     return CODE_FETCH.ready;
   }
 
-  /** Whether `branch` is a direct branch inside this page. */
-  #leadsHere(branch: number, rip: number, pageStart: number): boolean {
+  /**
+   * Whether `branch` is a direct branch inside this page. The code TLB has to agree: when the page tables were changed and not yet flushed, the branch
+   * may lie in another physical page than its target.
+   */
+  #leadsHere(branch: number, rip: number, pageStart: number, linear: number, table: number): boolean {
     const s = this.#ctx.state;
-    return s.num(L.RIP_PAGE) === pageStart && s.i32[(branch + L.REC.imm) >>> 2] === rip - pageStart;
+    if (s.num(L.RIP_PAGE) !== pageStart || s.i32[(branch + L.REC.imm) >>> 2] !== rip - pageStart) return false;
+    return this.#mmu.tlb.codeTable(linear) === table;
   }
 
   #refuse(vector: number, error: number): number {

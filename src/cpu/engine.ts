@@ -69,8 +69,11 @@ export class Engine {
     this.code.onCodePage = page => {
       for (const cpu of this.#cpus) cpu.mmu.tlb.purgeWritable(page);
     };
-    this.code.onDropped = () => {
-      for (const cpu of this.#cpus) cpu.mmu.tlb.flushAll();
+    // Translations stay: only the tables that they lead to are others.
+    this.code.onDrop = () => {
+      const places = this.#cpus.map(cpu => cpu.mmu.tlb.codePlaces(table => this.code.placeOf(table)));
+      return () =>
+        this.#cpus.forEach((cpu, i) => cpu.mmu.tlb.setCodePlaces(places[i]!, place => this.code.tableOf(place)));
     };
     this.exports = this.#instantiate();
   }

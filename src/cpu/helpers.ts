@@ -1,6 +1,7 @@
 /**
  * Wires the units of one processor together and gathers the TypeScript helpers that generated code calls by number.
  */
+import { PAGE } from "../base/units.ts";
 import { type CpuContext, EXC, type Helper, type HelperTable, raise } from "./context.ts";
 import { divideHelpers } from "./divide.ts";
 import { Events } from "./events.ts";
@@ -75,25 +76,35 @@ export function createUnits(
   return { mmu, seg, tasks, delivery, exceptions, events, debug, tsc, msrs, control, cpuid, io, x87, ferr, reset };
 }
 
+/** Bytes that an encoding's name needs behind a prefix for vectors: the rest of the prefix, opcode and ModRM. */
+const BEHIND_VECTOR_PREFIX: { readonly [byte: number]: number } = { 196: 4, 197: 3, 98: 5 };
+/** A guest that meets more different ones than this has a larger problem. */
+const MAX_NOTES = 1000;
+
 /**
- * Notes an encoding that the decoder does not know: code width and the bytes it had read, as "64:0f38f6c1". Whether the manual leaves it undefined or it is
+ * Notes an encoding that the decoder does not know: code width and the bytes it had read (for VEX and EVEX up to ModRM), as "64:0f38f6c1". Whether the manual leaves it undefined or it is
  * an instruction that is not built, whoever prints the report finds out with a disassembler.
  */
 function unknownEncoding(ctx: CpuContext, mmu: Mmu, record: number): never {
   const s = ctx.state;
-  const length = s.u8[record + L.REC.length]!;
+  const read = s.u8[record + L.REC.length]!;
   const linear = s.codeMode === MODE.code64 ? s.num(L.RIP) : (s.num(L.RIP) + s.segBase(L.SEG.cs)) >>> 0;
+  // What was not fetched yet is looked at only where that cannot fault.
+  const here = (linear + read - 1) % PAGE;
+  const room = PAGE - 1 - (here < 0 ? here + PAGE : here);
+  let behind = 0;
   let bytes = "";
-  for (let i = 0; i < length; i++)
-    bytes += mmu
-      .read8(linear + i)
-      .toString(16)
-      .padStart(2, "0");
+  for (let i = 0; i < read + Math.min(behind, room); i++) {
+    const byte = mmu.read8(linear + i);
+    if (i >= read - 2 && i < read) behind = Math.max(behind - 1, BEHIND_VECTOR_PREFIX[byte] ?? 0);
+    bytes += byte.toString(16).padStart(2, "0");
+  }
   notBuilt(ctx, `${16 << s.codeMode}:${bytes}`);
 }
 
 function notBuilt(ctx: CpuContext, name: string): never {
-  ctx.notBuilt.set(name, (ctx.notBuilt.get(name) ?? 0) + 1);
+  const count = ctx.notBuilt.get(name) ?? 0;
+  if (count > 0 || ctx.notBuilt.size < MAX_NOTES) ctx.notBuilt.set(name, count + 1);
   raise(EXC.ud);
 }
 

@@ -16,6 +16,7 @@ export class FakeProcessor implements BoardProcessor {
   readonly #program: FakeProgram;
   #stop = false;
   progress = 0;
+  readonly notBuilt = new Map<string, number>();
 
   readonly #waitsForSipi: boolean;
 
@@ -45,10 +46,6 @@ export class FakeProcessor implements BoardProcessor {
 
   shutdownReason(): string {
     return `CPU ${this.index}: triple fault`;
-  }
-
-  notes(): readonly string[] {
-    return [];
   }
 
   run(budget: number): number {

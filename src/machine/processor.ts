@@ -41,8 +41,11 @@ export interface BoardProcessor extends Processor {
   start(entry: EntryState): void;
   /** After a triple fault: what led to it, in one line. */
   shutdownReason(): string;
-  /** One line each about what the user should know at the end (instructions that are not built). */
-  notes(): readonly string[];
+  /**
+   * Encodings that the decoder does not know, with how often they were met: `64:0f38f6c1` (width of the code, bytes), or the name of an instruction
+   * that is not built.
+   */
+  readonly notBuilt: ReadonlyMap<string, number>;
 }
 
 /** Bytes in front of guest RAM that the engine needs, and where in them its map of pages with decoded code lies. */
@@ -83,9 +86,7 @@ class PcProcessor extends X86Cpu implements BoardProcessor {
     return `CPU ${this.index} shut down after a triple fault: ${this.units.exceptions.chain.describe()}`;
   }
 
-  notes(): readonly string[] {
-    return [...this.ctx.notBuilt].map(
-      ([name, count]) => `CPU ${this.index} met ${name} ${count} times, which is not built: #UD`,
-    );
+  get notBuilt(): ReadonlyMap<string, number> {
+    return this.ctx.notBuilt;
   }
 }

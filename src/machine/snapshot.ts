@@ -18,6 +18,8 @@ export type Snapshot = {
   readonly version: number;
   /** By part name; lines under `line:` and their number. */
   readonly records: { readonly [name: string]: StateRecord };
+  /** By part name; see {@link Part.saveCaches}. */
+  readonly caches: { readonly [name: string]: StateRecord };
   readonly queue: QueueState;
   readonly ramBytes: number;
   /** Numbers of the pages that are not all zero, and their bytes one after the other. */
@@ -64,6 +66,8 @@ export function saveMachine(machine: Stateful): Snapshot {
     if (name in saved) throw new HostError(`two parts are called ${name}`, 70);
     saved[name] = saveState(record);
   }
+  const caches: { [name: string]: StateRecord } = {};
+  for (const part of machine.parts) if (part.saveCaches !== undefined) caches[part.name] = part.saveCaches();
   const pages = Uint32Array.from(usedPages(machine.ram));
   const bytes = new Uint8Array(pages.length * PAGE);
   pages.forEach((page, i) => {
@@ -72,6 +76,7 @@ export function saveMachine(machine: Stateful): Snapshot {
   return {
     version: SNAPSHOT_VERSION,
     records: saved,
+    caches,
     queue: machine.queue.save(),
     ramBytes: machine.ram.size,
     pages,
@@ -100,9 +105,13 @@ export function loadMachine(machine: Stateful, snapshot: Snapshot): void {
   machine.queue.load(snapshot.queue);
   for (const line of machine.lines) line.restored();
   for (const part of machine.parts) part.restored?.();
+  for (const part of machine.parts) {
+    const caches = snapshot.caches[part.name];
+    if (caches !== undefined) part.loadCaches?.(caches);
+  }
 }
 
-/** 32 hexadecimal digits that depend on everything that {@link saveMachine} saves. */
+/** 32 hexadecimal digits that depend on everything that {@link saveMachine} saves, but for the caches. */
 export function hashMachine(machine: Stateful): string {
   const hasher = new Hasher();
   for (const [name, record] of records(machine)) {

@@ -19,4 +19,11 @@ export interface Part {
   reset(phase: ResetPhase, kind: ResetKind): void;
   /** After `state` was loaded: rebuild what is derived. Must not make an edge, a message or an event. */
   restored?(): void;
+  /**
+   * Contents of caches that are no state of the architecture, but that a guest can see when it breaks a rule (a stale TLB entry). Saved with a snapshot,
+   * so that a loaded machine goes on exactly like the one that was saved; not part of the hash.
+   */
+  saveCaches?(): StateRecord;
+  /** Called after {@link restored}. */
+  loadCaches?(saved: StateRecord): void;
 }

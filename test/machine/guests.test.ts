@@ -38,7 +38,6 @@ class Run {
       memory: guest.memoryMiB * MIB,
       image: { name: guest.file, bytes, args: "" },
       testDevices: guest.testDevices,
-      noReboot: true,
       onSerial: byte => {
         this.output += String.fromCharCode(byte);
       },

@@ -25,6 +25,7 @@ const SEGMENT_PREFIX: { readonly [byte: number]: number } = { 38: 0, 46: 1, 54: 
 
 /** Thrown inside the decoder only. */
 const NEED_MORE = { decoder: "need more" };
+const VECTOR_PREFIXES: ReadonlySet<number> = new Set([0x62, 0xc4, 0xc5]);
 const UNDEFINED = { decoder: "undefined" };
 const INVALID = { decoder: "undefined by the manual in this mode or form" };
 const TOO_LONG = { decoder: "too long" };
@@ -98,9 +99,15 @@ export class Decoder {
       this.ends = true;
       this.records = 1;
       this.target = -1;
-      this.#writeHelper(stop === TOO_LONG ? "gp0" : stop === INVALID ? "ud2" : "undefined", offset, record);
+      const plain = stop === INVALID && !this.#isVectorPrefix();
+      this.#writeHelper(stop === TOO_LONG ? "gp0" : plain ? "ud2" : "undefined", offset, record);
     }
     return DECODED.ok;
+  }
+
+  /** C4, C5 and 62 where they are not LES, LDS and BOUND: VEX and EVEX, instructions that are not built. */
+  #isVectorPrefix(): boolean {
+    return this.#map === 0 && VECTOR_PREFIXES.has(this.#opcode);
   }
 
   /** The next code byte. */

@@ -202,9 +202,10 @@ function enter(s: CpuState, memory: MemoryPort, stack: HelperStack, record: numb
   const level = (imm >>> 16) & 31;
   let depth = -size;
   stack.write(depth, size, s.lo(RBP), s.hi(RBP));
-  // The frame pointer: rSP after the first push.
+  // The frame pointer: rSP after the first push, with operand size 32 all of ESP even where the stack is one of 16 bits.
   stack.address(RSP, depth);
-  const low = s.lo(L.SLOW_ADDRESS);
+  const above = stack.width === 2 ? s.lo(RSP) & 0xffff0000 : 0;
+  const low = (s.lo(L.SLOW_ADDRESS) | above) >>> 0;
   const high = s.hi(L.SLOW_ADDRESS);
   for (let i = 1; i < level; i++) {
     stack.address(RBP, -i * size);

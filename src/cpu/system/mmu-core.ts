@@ -6,6 +6,7 @@
  */
 import { PAGE } from "../../base/units.ts";
 import { PAGE_KIND } from "../../ports/cpu-bus.ts";
+import { EVENT } from "../../ports/events.ts";
 import { type CpuContext, EXC, raise, raisePageFault } from "../context.ts";
 import * as L from "../layout.ts";
 import { EFER } from "./control-bits.ts";
@@ -325,14 +326,28 @@ export class MmuCore {
   protected deviceRead(physical: number, width: number): number {
     const apic = this.ctx.apic;
     const offset = physical & 0xfff;
-    if ((physical - offset) / PAGE === apic.mmioPage) return apic.read(offset, width);
+    if ((physical - offset) / PAGE === apic.mmioPage) return this.apicRead(offset, width);
     return this.ctx.bus.read(physical, width);
+  }
+
+  /** Reads from the own local APIC's page; it lies in front of the bus, so that its accesses are traced here. */
+  protected apicRead(offset: number, width: number): number {
+    const { apic, trace } = this.ctx;
+    const value = apic.read(offset, width);
+    if (trace.wants[EVENT.mmioRead] !== 0) this.#tell(EVENT.mmioRead, offset, width, value);
+    return value;
+  }
+
+  #tell(event: number, offset: number, width: number, value: number): void {
+    const { apic, trace, index } = this.ctx;
+    trace.emit(event, index, apic.mmioPage * PAGE + offset, width, value >>> 0, 0);
   }
 
   /** Reads `width` (1, 2, 4) bytes of a device page that the TLB holds as readable. */
   deviceLoad(page: number, offset: number, width: number): number {
-    const apic = this.ctx.apic;
-    return page === apic.mmioPage ? apic.read(offset, width) : this.ctx.bus.read(page * PAGE + offset, width);
+    return page === this.ctx.apic.mmioPage
+      ? this.apicRead(offset, width)
+      : this.ctx.bus.read(page * PAGE + offset, width);
   }
 
   /** Writes the low `width` bytes of `value` to a device page that the TLB holds as writable. */
@@ -342,10 +357,12 @@ export class MmuCore {
   }
 
   protected deviceWrite(physical: number, width: number, value: number): void {
-    const apic = this.ctx.apic;
+    const { apic, trace } = this.ctx;
     const offset = physical & 0xfff;
-    if ((physical - offset) / PAGE === apic.mmioPage) apic.write(offset, width, value);
-    else {
+    if ((physical - offset) / PAGE === apic.mmioPage) {
+      if (trace.wants[EVENT.mmioWrite] !== 0) this.#tell(EVENT.mmioWrite, offset, width, value);
+      apic.write(offset, width, value);
+    } else {
       this.ctx.bus.write(physical, width, value);
       this.tlb.checkGeneration();
     }

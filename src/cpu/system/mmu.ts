@@ -35,8 +35,8 @@ export class Mmu extends MmuCore {
       const e = tlb.find(tlb.bank, linear);
       if (e >= 0 && (tlb.flags(e) & NOT_DEVICE) === 0) {
         const page = tlb.physicalPage(e);
-        const apic = this.ctx.apic;
-        const value = page === apic.mmioPage ? apic.read(offset, size) : this.ctx.bus.read(page * PAGE + offset, size);
+        const own = page === this.ctx.apic.mmioPage;
+        const value = own ? this.apicRead(offset, size) : this.ctx.bus.read(page * PAGE + offset, size);
         s.setLo(L.SLOW_DATA, value);
         return 0;
       }

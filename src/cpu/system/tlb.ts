@@ -8,6 +8,7 @@
  * drops all pages that are not global, which the manual allows), paging-structure caches.
  */
 import { PAGE } from "../../base/units.ts";
+import { PAGE_KIND } from "../../ports/cpu-bus.ts";
 import type { CpuContext } from "../context.ts";
 import * as L from "../layout.ts";
 import { FLAG } from "../state.ts";
@@ -48,6 +49,9 @@ const LARGE_MAP = L.LARGE_MAP_SIZE;
 
 /** Bits 35:32 of a (signed) page number, shifted to bits 31:28. */
 const highPart = (page: number): number => Math.floor(page / TWO32) << 28;
+
+/** Contents of a {@link Tlb} in a snapshot. */
+export type TlbState = { data: Uint8Array; log: Uint8Array; code: Float64Array };
 
 export class Tlb {
   /** Bank whose entries the present privilege uses in the slow path (never `strict`). */
@@ -241,6 +245,14 @@ export class Tlb {
     return this.#i32[e] === page << 12 && this.#i32[e + 1] === (Math.floor(page / 0x100000) | 0);
   }
 
+  /** The table of decoded code that the code TLB of the present privilege has for a page, 0 for none. */
+  codeTable(linear: number): number {
+    const page = Math.floor(linear / PAGE);
+    const e = (this.#ctx.state.int(L.ITLB_BASE) >>> 2) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS;
+    const i32 = this.#i32;
+    return i32[e] === page << 12 && i32[e + 1] === (Math.floor(page / 0x100000) | 0) ? i32[e + 2]! : 0;
+  }
+
   /** Drops the code TLB entries that lead to a table that is about to go away. */
   forgetCode(tableAddress: number): void {
     const i32 = this.#i32;
@@ -348,6 +360,61 @@ export class Tlb {
     this.flushAll();
     this.shareMap();
     return true;
+  }
+
+  /** The whole contents; code tables are named by `placeOf`. */
+  save(placeOf: (table: number) => number): TlbState {
+    const s = this.#ctx.state;
+    const at = (offset: number, length: number): Uint8Array => s.u8.slice(s.base + offset, s.base + offset + length);
+    return {
+      data: at(L.DTLB_OFFSET, L.BANK.strict * DATA_BANK),
+      log: at(L.TLB_LOG_OFFSET, L.TLB_LOG.largeMap + LARGE_MAP),
+      code: this.codePlaces(placeOf),
+    };
+  }
+
+  /** Fills an empty TLB with what {@link save} gave; `tableOf` finds (or makes) the code table of a place. */
+  load(saved: TlbState, tableOf: (place: number) => number): void {
+    const s = this.#ctx.state;
+    const { bus } = this.#ctx;
+    s.u8.set(saved.data, s.base + L.DTLB_OFFSET);
+    s.u8.set(saved.log, s.base + L.TLB_LOG_OFFSET);
+    const end = this.#data + (L.BANK.strict * DATA_BANK) / 4;
+    for (let e = this.#data; e < end; e += DATA_WORDS) {
+      const flags = this.#i32[e + FLAGS]!;
+      if ((flags & ENTRY.read) === 0) {
+        this.#clear(e);
+        continue;
+      }
+      const page = (flags >> 28) * TWO32 + this.#u32[e + LINEAR]!;
+      const host = bus.lookup(this.#u32[e + PHYSICAL]!) <= PAGE_KIND.rom ? bus.pageOffset : 0;
+      this.#i32[e + ADDEND] = (host - page * PAGE) | 0;
+      this.retag(e, page, host);
+    }
+    this.setCodePlaces(saved.code, tableOf);
+    this.#generation = bus.generation;
+  }
+
+  /** Valid entries of the code TLB: slot, place of the table, flags, tag (low, high). */
+  codePlaces(placeOf: (table: number) => number): Float64Array {
+    const out: number[] = [];
+    const slots = (L.BANK.strict * CODE_BANK) / L.ITLB_ENTRY;
+    for (let slot = 0; slot < slots; slot++) {
+      const e = this.#code + slot * CODE_WORDS;
+      if (this.#i32[e] === L.NO_TAG) continue;
+      out.push(slot, placeOf(this.#u32[e + 2]!), this.#i32[e + CODE_FLAGS]!, this.#i32[e]!, this.#i32[e + 1]!);
+    }
+    return Float64Array.from(out);
+  }
+
+  setCodePlaces(places: Float64Array, tableOf: (place: number) => number): void {
+    for (let i = 0; i < places.length; i += 5) {
+      const e = this.#code + places[i]! * CODE_WORDS;
+      this.#i32[e] = places[i + 3]!;
+      this.#i32[e + 1] = places[i + 4]!;
+      this.#i32[e + 2] = tableOf(places[i + 1]!);
+      this.#i32[e + CODE_FLAGS] = places[i + 2]!;
+    }
   }
 
   #clear(e: number): void {
