@@ -2,7 +2,7 @@
 import { Decoder as Disassembler, Formatter, FormatterSyntax } from "iced-x86";
 import { FLAG } from "../../src/cpu/state.ts";
 import { type Executed, undefinedFlags, undefinedResult } from "./defined-flags.ts";
-import { type Bits, IN, OUT, RETIRED, START, WINDOW_BYTES } from "./records.ts";
+import { type Bits, codeBase, IN, OUT, RETIRED, START, WINDOW_BYTES } from "./records.ts";
 
 const GPR = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"];
 const hex = (bytes: Uint8Array): string => [...bytes].map(b => b.toString(16).padStart(2, "0")).join("");
@@ -116,7 +116,7 @@ function flagNames(flags: number): string {
 /** The instruction in words, by an independent disassembler. */
 export function disassemble(code: Uint8Array, bits: Bits): string {
   const decoder = new Disassembler(bits, code, 0);
-  decoder.ip = BigInt(START);
+  decoder.ip = BigInt(START - codeBase(bits));
   const instruction = decoder.decode();
   const formatter = new Formatter(FormatterSyntax.Nasm);
   const text = formatter.format(instruction);
@@ -134,7 +134,7 @@ export function describeInput(o: Outcome, bits: Bits): string {
   }
   parts.push(`flags ${flagNames(o.input.getUint32(o.from + IN.flags, true))}`);
   parts.push(`mxcsr ${o.input.getUint32(o.from + IN.mxcsr, true).toString(16)}`);
-  for (let n = 0; n < 16; n++)
+  for (let n = 0; n < (bits === 64 ? 16 : 8); n++)
     parts.push(
       `xmm${n} ${hex(
         bytesOf(o.input, o.from + IN.xmm + n * 16, 16)

@@ -6,7 +6,20 @@ import { X87_LAYOUT } from "../../src/cpu/fpu/x87-state.ts";
 import * as L from "../../src/cpu/layout.ts";
 import { CpuModel } from "../../src/cpu/model.ts";
 import { FLAG } from "../../src/cpu/state.ts";
-import { type Bits, CODE, DATA, DATA_BYTES, IN, OUT, RETIRED, START, WINDOW, WINDOW_BYTES } from "./records.ts";
+import {
+  type Bits,
+  CODE,
+  codeBase,
+  DATA,
+  DATA_BYTES,
+  IN,
+  OPTION,
+  OUT,
+  RETIRED,
+  START,
+  WINDOW,
+  WINDOW_BYTES,
+} from "./records.ts";
 
 /** Physical address of the page tables; not mapped. */
 const TABLES = 0x8000;
@@ -22,12 +35,15 @@ export class Emulator {
   readonly bits: Bits;
   readonly #view: DataView;
   readonly #x87: DataView;
+  /** RIP of the instruction. */
+  readonly #start: number;
   #vector = RETIRED;
   #error = 0;
   #address = 0;
 
   constructor(bits: Bits) {
     this.bits = bits;
+    this.#start = START - codeBase(bits);
     const { s, cpu, engine, ram } = this.fixture;
     this.#view = new DataView(engine.buffer, ram.base, ram.bytes.length);
     this.#x87 = new DataView(engine.buffer, s.base + L.X87, X87_LAYOUT.size);
@@ -35,6 +51,8 @@ export class Emulator {
     s.setLo(L.CPL, 3);
     if (bits === 64) this.#long();
     else this.#protected();
+    // No exception is delivered.
+    s.setLo(L.IDTR_LIMIT, 0);
     cpu.restored();
     cpu.units.events.exception = (vector, error, address) => {
       this.#vector = vector;
@@ -83,7 +101,7 @@ export class Emulator {
     for (const seg of [0, 3, 4, 5]) this.#segment(seg, 0, L.ATTR_UNUSABLE);
   }
 
-  /** 32-bit code, PAE with NX, flat but for FS: like Linux. */
+  /** 32-bit code, PAE with NX, flat but for FS: like Linux; or 16-bit code. */
   #protected(): void {
     const { s } = this.fixture;
     const v = this.#view;
@@ -103,6 +121,10 @@ export class Emulator {
     this.#segment(L.SEG.cs, 0x23, 0xc0fb);
     for (const seg of [0, 2, 3, 5]) this.#segment(seg, 0x2b, 0xc0f3);
     this.#segment(L.SEG.fs, 7, 0x40f3, DATA, 0xffff);
+    if (this.bits === 32) return;
+    this.#segment(L.SEG.cs, 0xf, 0xfb, CODE, 0xffff);
+    this.#segment(L.SEG.ss, 0x17, 0xf3, DATA, 0xffff);
+    this.#segment(L.SEG.ds, 7, 0x40f3, DATA, 0xffff);
   }
 
   /** Makes all accesses take the slow path again. */
@@ -119,7 +141,7 @@ export class Emulator {
     this.#address = 0;
     for (let n = 0; n < MAX_RUNS; n++) {
       cpu.run(1);
-      if (this.#vector !== RETIRED || s.num(L.RIP) !== START) break;
+      if (this.#vector !== RETIRED || s.num(L.RIP) !== this.#start) break;
     }
     this.#take(output, to);
   }
@@ -131,8 +153,8 @@ export class Emulator {
     engine.written(START >>> 12, START & 0xfff, 15);
     ram.bytes.set(bytes.subarray(IN.data, IN.data + WINDOW_BYTES), WINDOW);
     s.u8.set(bytes.subarray(IN.gpr, IN.gpr + 128), s.base + L.GPR);
-    if (this.bits === 32) {
-      const es = (input.getUint32(from + IN.options, true) & 1) !== 0;
+    if (this.bits !== 64) {
+      const es = (input.getUint32(from + IN.options, true) & OPTION.es) !== 0;
       if (es) this.#segment(L.SEG.es, 7, 0x40f3, DATA, 0xffff);
       else this.#segment(L.SEG.es, 0x2b, 0xc0f3);
       this.fixture.cpu.units.seg.recompute();
@@ -145,7 +167,7 @@ export class Emulator {
     x87.setUint16(X87_LAYOUT.statusWord, 0, true);
     x87.setUint16(X87_LAYOUT.tagWord, 0xffff, true);
     s.u8.set(bytes.subarray(IN.st, IN.st + 128), s.base + L.X87);
-    s.setNum(L.RIP, START);
+    s.setNum(L.RIP, this.#start);
   }
 
   #take(output: DataView, to: number): void {

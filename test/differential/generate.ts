@@ -6,7 +6,20 @@ import type { Rng } from "../../src/sim/rng.ts";
 import { type MemoryOperand, type Registers, solveAddress } from "./addressing.ts";
 import type { Executed } from "./defined-flags.ts";
 import type { Encoding } from "./encodings.ts";
-import { type Bits, CODE, CODE_BYTES, DATA, DATA_BYTES, IN, START, WINDOW, WINDOW_BYTES } from "./records.ts";
+import {
+  type Bits,
+  CODE,
+  CODE_BYTES,
+  codeBase,
+  DATA,
+  DATA_BYTES,
+  dataBase,
+  IN,
+  OPTION,
+  START,
+  WINDOW,
+  WINDOW_BYTES,
+} from "./records.ts";
 import { edge32, edge64, type Filling, fill } from "./values.ts";
 
 const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -22,6 +35,7 @@ const INDIRECT = /^(jmp|call)_E$/;
 class CaseMaker implements Registers {
   readonly #e: Encoding;
   readonly #rng: Rng;
+  readonly #bits: Bits;
   readonly #long: boolean;
   readonly #view: DataView;
   readonly #at: number;
@@ -39,6 +53,7 @@ class CaseMaker implements Registers {
   constructor(e: Encoding, bits: Bits, rng: Rng, view: DataView, at: number) {
     this.#e = e;
     this.#rng = rng;
+    this.#bits = bits;
     this.#long = bits === 64;
     this.#view = view;
     this.#at = at;
@@ -101,7 +116,7 @@ class CaseMaker implements Registers {
     view.setUint32(at + IN.flags + 4, 0, true);
     const mxcsr = rng.chance(1, 2) ? 0x1f80 : rng.chance(1, 2) ? 0x1f80 | (rng.u32() & 0xe03f) : rng.u32() & 0xffff;
     view.setUint32(at + IN.mxcsr, this.#e.row.fp === undefined ? 0x1f80 : mxcsr, true);
-    view.setUint32(at + IN.options, 0, true);
+    view.setUint32(at + IN.options, this.#bits === 16 ? OPTION.code16 | OPTION.es : 0, true);
     fill(view, at + IN.xmm, this.#long ? 256 : 128, kind, rng);
     if (!this.#long) new Uint8Array(view.buffer, view.byteOffset + at + IN.xmm + 128, 128).fill(0);
     for (let i = 0; i < 8; i++) {
@@ -122,15 +137,15 @@ class CaseMaker implements Registers {
     // On near branches in 64-bit mode processors differ: Intel's ignore 66, AMD's obey.
     const mayResize = prefix !== 0 && prefix !== 0x66 && row.fp === undefined && !(this.#long && branch);
     if (mayResize && rng.chance(1, branch ? 8 : 3)) this.#prefixes.push(0x66);
-    this.#opSize16 = this.#prefixes.includes(0x66);
+    this.#opSize16 = this.#prefixes.includes(0x66) !== (this.#bits === 16);
     if (rng.chance(1, 8)) {
       this.#prefixes.push(0x67);
-      this.#addressSize = this.#long ? 32 : 16;
+      this.#addressSize = this.#bits === 32 ? 16 : 32;
     }
     this.#repeatPrefix();
     const hasMemory = row.operands === "modrm" || row.imm === "moffs" || STRING.test(row.name) || row.name === "xlat";
     // FS is the data area's own segment in 32-bit code; in 64-bit code it belongs to the host's threads.
-    if (this.#addressSize === 16 && hasMemory && rng.chance(15, 16)) this.#segmentPrefix = 0x64;
+    if (this.#bits === 32 && this.#addressSize === 16 && hasMemory && rng.chance(15, 16)) this.#segmentPrefix = 0x64;
     else if (rng.chance(1, 12)) this.#segmentPrefix = rng.pick([0x26, 0x2e, 0x36, 0x3e]);
     // Whether MASKMOV with a mask of zeros faults is left to the implementation (Intel SDM vol. 2, MASKMOVQ): CS cannot be written.
     if (this.#segmentPrefix === 0x2e && row.name.startsWith("maskmov")) this.#segmentPrefix = 0x3e;
@@ -151,15 +166,31 @@ class CaseMaker implements Registers {
 
   // --- operands ---------------------------------------------------------------------------------------------------------------------------------
 
+  /** Base of the segment of memory operands. */
+  get #operandBase(): number {
+    return this.#addressSize === 16 ? DATA : dataBase(this.#bits);
+  }
+  /** Sets a pointer into the stack segment. */
+  #setStackPointer(n: number, address: number): void {
+    const offset = address - dataBase(this.#bits);
+    // Above SP lies what a 16-bit stack must not look at.
+    this.#setNumber(n, this.#bits === 16 ? (edge32(this.#rng) & ~0xffff) | offset : offset);
+  }
+  /** Where the stack pointer points to, from the start of the window. */
+  get #stackOffset(): number {
+    const pointer = this.get(RSP);
+    return Number(this.#bits === 16 ? pointer & 0xffffn : pointer) + dataBase(this.#bits) - WINDOW;
+  }
+
   #prepareStack(): void {
     const rng = this.#rng;
     if (!STACK.test(this.#e.row.name)) return;
     let sp = WINDOW + 64 + rng.below(128);
     if (rng.chance(1, 2)) sp &= ~7;
     if (rng.chance(1, 16)) sp = rng.chance(1, 2) ? DATA + rng.below(40) : DATA + DATA_BYTES - rng.below(40);
-    this.#setNumber(RSP, sp);
+    this.#setStackPointer(RSP, sp);
     if (/^(enter|leave)$/.test(this.#e.row.name)) {
-      this.#setNumber(RBP, rng.chance(1, 16) ? DATA + rng.below(64) : WINDOW + 32 + rng.below(192));
+      this.#setStackPointer(RBP, rng.chance(1, 16) ? DATA + rng.below(64) : WINDOW + 32 + rng.below(192));
     }
   }
 
@@ -188,7 +219,8 @@ class CaseMaker implements Registers {
     this.#address = this.#targetAddress();
     let target = BigInt(this.#address);
     if (this.#long && this.#addressSize === 64 && rng.chance(1, 64)) target = 0x8000_0000_0000n + BigInt(rng.u32());
-    if (this.#addressSize === 16) target = (target - BigInt(DATA)) & 0xffffn;
+    target -= BigInt(this.#operandBase);
+    if (this.#addressSize === 16) target &= 0xffffn;
     const fixed = STACK.test(row.name) ? [RSP] : [];
     this.#operand = solveAddress(rng, this, { target, addressSize: this.#addressSize, long: this.#long, fixed });
   }
@@ -217,8 +249,8 @@ class CaseMaker implements Registers {
       return WINDOW + 16 + rng.below(WINDOW_BYTES - 32);
     };
     const bits = this.#addressSize;
-    if (this.#segmentPrefix === 0x64) this.#view.setUint32(this.#at + IN.options, 1, true);
-    const base = bits === 16 ? DATA : 0;
+    if (this.#segmentPrefix === 0x64) this.#view.setUint32(this.#at + IN.options, OPTION.es, true);
+    const base = this.#operandBase;
     const put = (n: number, value: number): void => {
       const low = (1n << BigInt(bits)) - 1n;
       const garbage = rng.chance(1, 2) ? 0n : this.get(n) & ~low;
@@ -245,7 +277,8 @@ class CaseMaker implements Registers {
     else if (/^(loop|jcxz)/.test(name) && this.#rng.chance(3, 4)) this.set(RCX, BigInt(this.#rng.below(3)));
     else if (SHIFT.test(name) && !this.#addresses(RCX)) this.#setNumber(RCX, this.#rng.below(72));
     else if (name === "xlat") this.#prepareTranslation();
-    else if (name.startsWith("maskmov")) this.#setNumber(RDI, WINDOW + 32 + this.#rng.below(WINDOW_BYTES - 64));
+    else if (name.startsWith("maskmov"))
+      this.#setNumber(RDI, WINDOW + 32 + this.#rng.below(WINDOW_BYTES - 64) - this.#operandBase);
     else if (/^pcmpestr/.test(name)) this.#prepareLengths();
   }
 
@@ -284,12 +317,13 @@ class CaseMaker implements Registers {
     } else this.#setOperand(value, 8);
   }
 
-  /** An address in the code pages, or on no page, that is not in the instruction. */
+  /** An offset in the code segment that leads to the code pages, or on no page, that is not in the instruction. */
   #landing(): number {
     const rng = this.#rng;
-    if (rng.chance(1, 12)) return rng.pick([0x220000, 0x280000, 0x2ffffc]) + rng.below(4);
+    const base = codeBase(this.#bits);
+    if (rng.chance(1, 12)) return rng.pick([CODE + 0x2000, CODE + 0x8000, CODE + 0xfff0]) - base + rng.below(4);
     const at = CODE + rng.below(CODE_BYTES);
-    return at >= START - 1 && at < START + 16 ? START + 16 : at;
+    return (at >= START - 1 && at < START + 16 ? START + 16 : at) - base;
   }
   #prepareIndirect(): void {
     const rng = this.#rng;
@@ -297,14 +331,14 @@ class CaseMaker implements Registers {
     if (!this.#setOperand(BigInt(this.#landing()), this.#long ? 8 : 4)) this.#address = -1;
   }
   #putOnStack(value: bigint): void {
-    const offset = Number(this.get(RSP)) - WINDOW;
+    const offset = this.#stackOffset;
     if (offset >= 0 && offset + 8 <= WINDOW_BYTES) this.#view.setBigUint64(this.#at + IN.data + offset, value, true);
   }
   /** TF would step the host, AC stop it; NT and ID would outlive the case. */
   #maskFlagsOnStack(): void {
-    const offset = Number(this.get(RSP)) - WINDOW;
+    const offset = this.#stackOffset;
     if (offset < 0 || offset + 8 > WINDOW_BYTES) {
-      this.#setNumber(RSP, WINDOW + 64);
+      this.#setStackPointer(RSP, WINDOW + 64);
       this.#maskFlagsOnStack();
       return;
     }
@@ -316,7 +350,7 @@ class CaseMaker implements Registers {
     if (this.#addressSize === 64) this.set(RBX, target);
     else {
       const low = (1n << BigInt(this.#addressSize)) - 1n;
-      const relative = this.#addressSize === 16 ? target - BigInt(DATA) : target;
+      const relative = target - BigInt(this.#operandBase);
       this.set(RBX, (this.get(RBX) & ~low) | (relative & low));
     }
   }
@@ -403,16 +437,17 @@ class CaseMaker implements Registers {
         this.#push(bytes, rng.chance(3, 4) ? rng.below(6) : rng.below(256), 1);
         break;
       case "moffs": {
-        const address = this.#targetAddress() - (this.#addressSize === 16 ? DATA : 0);
+        const address = this.#targetAddress() - this.#operandBase;
         this.#push(bytes, address, this.#addressSize / 8);
         break;
       }
       case "rel8":
       case "relz": {
         const count = row.imm === "rel8" ? 1 : word;
-        const next = START + bytes.length + count;
+        const start = START - codeBase(this.#bits);
+        const next = start + bytes.length + count;
         let distance = row.imm === "rel8" ? (rng.u32() << 24) >> 24 : this.#landing() - next;
-        if (next + distance >= START && next + distance < next) distance = 0;
+        if (next + distance >= start && next + distance < next) distance = 0;
         this.#push(bytes, distance, count);
       }
     }

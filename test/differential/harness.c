@@ -3,7 +3,8 @@
  *
  * There is no assembly: everything happens in a signal handler on its own stack. It takes the state of the case that ended from the signal frame, puts the
  * next case's state into the frame and its bytes into the code page, and returns: sigreturn loads all registers at once. Behind the instruction, and
- * everywhere a branch may lead, lies INT3. Linux on x86-64, as a 64- or 32-bit static program linked above 0x50000000.
+ * everywhere a branch may lead, lies INT3. Linux on x86-64, as a 64- or 32-bit static program linked above 0x50000000. 16-bit code runs in
+ * segments of the 32-bit program's own.
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
@@ -19,7 +20,7 @@
 
 #define CODE 0x200000u
 #define CODE_BYTES 0x2000u
-#define START (CODE + 0x800u)
+#define START 0x800u
 #define DATA 0x210000u
 #define DATA_BYTES 0x2000u
 #define WINDOW (DATA + 0xf80u)
@@ -53,6 +54,8 @@ static struct in *cases;
 static struct out *results;
 static size_t count, at;
 static int running;
+/* Base of the code segment. */
+static uint32_t code_base;
 
 #ifdef __x86_64__
 static const int ORDER[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -83,7 +86,7 @@ static void take(ucontext_t *u) {
   o->cr2 = o->vector == 14 ? cr2(u) : 0;
   if (o->vector == 3) o->rip--;
   /* A branch that was taken to a place without code has retired. */
-  if (o->vector == 14 && o->cr2 == o->rip && o->rip != START) o->vector = 3, o->error = 0, o->cr2 = 0;
+  if (o->vector == 14 && o->cr2 == code_base + o->rip && code_base + o->rip != CODE + START) o->vector = 3, o->error = 0, o->cr2 = 0;
   if (o->vector != 14 && o->vector != 13 && o->vector != 12) o->error = 0;
   memcpy(&o->mxcsr, f + 24, 4);
   memcpy(&o->status, f + 2, 2);
@@ -111,10 +114,11 @@ static void take(ucontext_t *u) {
 static void give(ucontext_t *u) {
   const struct in *c = &cases[at];
   uint8_t *f = fx(u);
-  memcpy((void *)START, c->code, 15);
+  memcpy((void *)(CODE + START), c->code, 15);
   memcpy((void *)WINDOW, c->data, WINDOW_BYTES);
   for (int i = 0; i < GPRS; i++) u->uc_mcontext.gregs[ORDER[i]] = (WORD)c->gpr[i];
-  u->uc_mcontext.gregs[IP] = START;
+  code_base = c->pad & 2 ? CODE : 0;
+  u->uc_mcontext.gregs[IP] = CODE + START - code_base;
   u->uc_mcontext.gregs[REG_EFL] = c->flags;
   memset(f, 0, 24);
   f[0] = 0x7f, f[1] = 3;
@@ -134,10 +138,13 @@ static void give(ucontext_t *u) {
   memcpy(&magic, f + 464, 4);
   if (magic == 0x46505853) f[512] |= 3;
 #ifdef __i386__
-  /* FS and ES: the data area from offset 0, for 16-bit addresses. */
+  /* FS is the data area from offset 0, ES too when asked. In 16-bit code all segments but CS are. */
+  int small = c->pad & 2;
   u->uc_mcontext.gregs[REG_FS] = 7;
-  if (c->pad & 1) u->uc_mcontext.gregs[REG_ES] = 7;
-  else u->uc_mcontext.gregs[REG_ES] = 0x2b;
+  u->uc_mcontext.gregs[REG_ES] = c->pad & 1 ? 7 : 0x2b;
+  u->uc_mcontext.gregs[REG_DS] = small ? 7 : 0x2b;
+  u->uc_mcontext.gregs[REG_SS] = small ? 0x17 : 0x2b;
+  u->uc_mcontext.gregs[REG_CS] = small ? 0xf : 0x23;
 #endif
 }
 
@@ -183,8 +190,12 @@ int main(void) {
   memset(fixed(CODE, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC), 0xcc, CODE_BYTES);
   fixed(DATA, DATA_BYTES, PROT_READ | PROT_WRITE);
 #ifdef __i386__
-  struct user_desc d = {.entry_number = 0, .base_addr = DATA, .limit = 0xffff, .seg_32bit = 1, .useable = 1};
-  if (syscall(SYS_modify_ldt, 1, &d, sizeof d) != 0) _exit(6);
+  struct user_desc data = {.entry_number = 0, .base_addr = DATA, .limit = 0xffff, .seg_32bit = 1, .useable = 1};
+  struct user_desc code = {.entry_number = 1, .base_addr = CODE, .limit = 0xffff, .contents = 2, .useable = 1};
+  struct user_desc sixteen = {.entry_number = 2, .base_addr = DATA, .limit = 0xffff, .useable = 1};
+  if (syscall(SYS_modify_ldt, 1, &data, sizeof data) || syscall(SYS_modify_ldt, 1, &code, sizeof code) ||
+      syscall(SYS_modify_ldt, 1, &sixteen, sizeof sixteen))
+    _exit(6);
 #endif
   stack_t stack = {.ss_size = 1 << 16};
   stack.ss_sp = malloc(stack.ss_size);

@@ -18,16 +18,17 @@ export class Host {
   /** Null, with the reason, when this machine cannot: no Linux on x86-64, no gcc, no libraries for 32-bit code, no fixed addresses. */
   static create(bits: Bits): { host: Host | null; why: string } {
     if (process.platform !== "linux" || process.arch !== "x64") return { host: null, why: "needs Linux on x86-64" };
+    const width = bits === 64 ? 64 : 32;
     const directory = mkdtempSync(join(tmpdir(), "iretq-differential-"));
     const program = join(directory, `harness${bits}`);
     const source = fileURLToPath(new URL("harness.c", import.meta.url));
     const options = ["-O1", "-static", "-no-pie", "-Wl,-Ttext-segment=0x50000000"];
     try {
-      execFileSync("gcc", [`-m${bits}`, ...options, source, "-o", program], { stdio: "pipe" });
+      execFileSync("gcc", [`-m${width}`, ...options, source, "-o", program], { stdio: "pipe" });
       execFileSync(program, { input: "", stdio: "pipe" });
     } catch {
       rmSync(directory, { recursive: true, force: true });
-      return { host: null, why: `gcc -m${bits} -static is missing, or its program does not run here` };
+      return { host: null, why: `gcc -m${width} -static is missing, or its program does not run here` };
     }
     return { host: new Host(directory, program), why: "" };
   }

@@ -17,7 +17,7 @@ export const IN = {
   gpr: 16,
   flags: 144,
   mxcsr: 152,
-  /** 32-bit code: 1: ES is the segment of the data area, for 16-bit addresses. */
+  /** OPTION bits. */
   options: 156,
   xmm: 160,
   st: 416,
@@ -47,4 +47,10 @@ export const OUT = {
 } as const;
 export const RETIRED = 3;
 
-export type Bits = 32 | 64;
+/** ES is the segment of the data area; 16-bit code. */
+export const OPTION = { es: 1, code16: 2 } as const;
+
+/** Code size: 64-bit mode, or protected mode with 32- or 16-bit segments. In 16-bit code the segments begin at CODE and DATA, else at 0. */
+export type Bits = 16 | 32 | 64;
+export const codeBase = (bits: Bits): number => (bits === 16 ? CODE : 0);
+export const dataBase = (bits: Bits): number => (bits === 16 ? DATA : 0);
