@@ -28,7 +28,7 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
 /** Packages that a folder may use, besides what tests use. */
 const PACKAGES: { readonly [folder: string]: readonly string[] } = {
   export: ["@bufbuild/protobuf/wire"],
-  cli: ["commander", "valibot"],
+  cli: ["commander", "valibot", "iced-x86"],
 };
 /** The host: only the command line knows that there is one. */
 const HOST_FOLDERS = ["cli"];

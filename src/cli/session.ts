@@ -3,6 +3,7 @@
  * never what the guest does; a key press is the one thing that enters from outside, and its instant is recorded.
  */
 import { InterruptStats } from "../check/interrupt-stats.ts";
+import { CpuModel } from "../cpu/model.ts";
 import type { EventNames } from "../export/names.ts";
 import { PerfettoTrace } from "../export/perfetto.ts";
 import { makeReport, type Report, reportJson } from "../export/report.ts";
@@ -10,10 +11,11 @@ import { reportText, timeText } from "../export/report-text.ts";
 import { parseLogSelection, TextLog } from "../export/text-log.ts";
 import { HostError } from "../base/assert.ts";
 import { type Exit, STATUS } from "../machine/exit.ts";
-import { nameOfIrq, nameOfPin } from "../machine/irq-map.ts";
 import { Pc } from "../machine/pc.ts";
 import { Console } from "./console.ts";
+import { eventNames } from "./event-names.ts";
 import { keepApart, OutputFile, readBootFile } from "./files.ts";
+import { notBuiltNotes } from "./not-built.ts";
 import type { RunOptions } from "./options.ts";
 
 /** Host milliseconds between two looks at keys and signals. */
@@ -70,13 +72,7 @@ export class Session {
       onDebug: put,
     });
     const pc = this.#pc;
-    this.#names = {
-      line: index => pc.lines.find(line => line.index === index)?.name ?? `line ${index}`,
-      pin: nameOfPin,
-      irq: nameOfIrq,
-      address: address => pc.space.describe(address),
-      port: port => pc.ports.describe(port),
-    };
+    this.#names = eventNames(pc);
     this.#stats = new InterruptStats(cpus);
     pc.trace.listen(this.#stats, InterruptStats.KINDS);
     if (log !== null) pc.trace.listen(new TextLog(this.#names, line => this.#console.line(line)), log);
@@ -96,7 +92,7 @@ export class Session {
     this.#console.open();
     try {
       const exit = await this.#drive();
-      const report = this.#makeReport(exit);
+      const report = await this.#makeReport(exit);
       for (const line of reportText(report)) this.#console.line(line);
       this.#report?.write(new TextEncoder().encode(reportJson(report)));
       this.#report?.close();
@@ -167,7 +163,7 @@ export class Session {
     return `${timeText(this.#pc.clock.now())} of virtual time, ${rate.toFixed(1)} M instructions/s`;
   }
 
-  #makeReport(exit: Exit): Report {
+  async #makeReport(exit: Exit): Promise<Report> {
     const pc = this.#pc;
     const facts = {
       instructions: pc.retired,
@@ -175,7 +171,10 @@ export class Session {
       exit,
       stateHash: this.#options.stateHash ? pc.stateHash() : null,
       inputs: this.#inputs,
-      notes: pc.cpus.flatMap(cpu => [...cpu.notes()]),
+      notes: await notBuiltNotes(
+        pc.cpus.map(cpu => cpu.notBuilt),
+        new CpuModel(this.#options.vendor, this.#options.features).features,
+      ),
     };
     return makeReport(facts, this.#stats, this.#names);
   }

@@ -14,6 +14,8 @@ export interface EventNames {
   address(address: number): string;
   /** `part.REGISTER` at a port, empty when nothing is known. */
   port(port: number): string;
+  /** A model-specific register, empty when nothing is known. */
+  msr(index: number): string;
 }
 
 /** A subject as people write it. */

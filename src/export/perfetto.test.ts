@@ -10,6 +10,7 @@ const names: EventNames = {
   irq: irq => `I${irq}`,
   address: () => "",
   port: () => "",
+  msr: () => "",
 };
 
 type Message = Map<number, (number | Uint8Array)[]>;

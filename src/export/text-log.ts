@@ -60,6 +60,7 @@ export class TextLog implements TraceListener {
   #field(info: EventInfo, field: EventField, value: number): string {
     const { kind } = info;
     if (field.name === "address") return this.#named(hexOf(value), this.#names.address(value));
+    if (field.name === "msr") return this.#named(hexOf(value), this.#names.msr(value));
     if (field.name === "port") return this.#named(hexOf(value), this.#names.port(value));
     if (field.name === "entry" && kind === EVENT.lvtFire) return LVT_NAMES[value] ?? `entry ${value}`;
     if (field.name === "vector" && kind === EVENT.exception) return exceptionName(value);

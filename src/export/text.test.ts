@@ -13,6 +13,7 @@ const names: EventNames = {
   irq: irq => `I${irq}`,
   address: address => (address === 0xfed00010 ? "hpet.configuration" : ""),
   port: port => (port === 0x71 ? "rtc.data" : ""),
+  msr: index => (index === 0xc0000080 ? "IA32_EFER" : ""),
 };
 const facts: ReportFacts = {
   instructions: 2_500_000,
