@@ -1,8 +1,8 @@
 /**
  * The command as users meet it: statuses, one line for every mistake, report and trace files.
  */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,6 +36,49 @@ const file = (name: string, bytes: Uint8Array | string): string => {
   return join(folder, name);
 };
 
+const withByte = (bytes: Uint8Array, at: number, value: number): Uint8Array => {
+  const changed = bytes.slice();
+  changed[at] = value;
+  return changed;
+};
+
+/** Both headers' magic numbers made unreadable. */
+function withoutMultiboot(bytes: Uint8Array): Uint8Array {
+  const changed = bytes.slice();
+  const view = new DataView(changed.buffer, changed.byteOffset, changed.byteLength);
+  for (let at = 0; at + 4 <= changed.length; at += 4)
+    if ([0x1badb002, 0xe85250d6].includes(view.getUint32(at, true))) view.setUint32(at, 0, true);
+  return changed;
+}
+
+/** As the Linux boot protocol says: 0x55 0xAA at 0x1FE, "HdrS" at 0x202. */
+function linux(): Uint8Array {
+  const bytes = new Uint8Array(4096);
+  bytes.set([0x55, 0xaa], 0x1fe);
+  bytes.set(new TextEncoder().encode("HdrS"), 0x202);
+  return bytes;
+}
+
+function bootSector(code: readonly number[]): string {
+  const bytes = new Uint8Array(512);
+  bytes.set(code);
+  bytes.set([0x55, 0xaa], 510);
+  return file(`boot-${code.length}-${code[code.length - 1]}`, bytes);
+}
+
+/** A raw multiboot 1 image at 1 MiB: 32-bit protected mode, no interrupt descriptor table. */
+function rawKernel(code: readonly number[]): string {
+  const flags = 0x10000;
+  const load = 0x100000;
+  const header = [0x1badb002, flags, -(0x1badb002 + flags), load, load, 0, 0, load + 32];
+  const bytes = new Uint8Array(32 + code.length);
+  header.forEach((word, i) => {
+    new DataView(bytes.buffer).setUint32(i * 4, word, true);
+  });
+  bytes.set(code, 32);
+  return file(`raw-${code.join("-")}`, bytes);
+}
+
 describe("mistakes get one line and a status, never a stack trace", () => {
   const elf = readFileSync(guest("demo.elf"));
   test.each([
@@ -61,12 +104,61 @@ describe("mistakes get one line and a status, never a stack trace", () => {
       66,
     ],
     ["a missing module", ["run", guest("demo.elf"), "--module", join(folder, "absent")], 66],
+    ["no file name", ["run", ""], 64],
+    ["a module without a file name", ["run", guest("demo.elf"), "--module", " "], 64],
+    ["a 64-bit ELF file without a multiboot header", ["run", file("plain", withoutMultiboot(elf))], 66],
+    ["an ELF file of another processor", ["run", file("arm", withByte(elf, 18, 40))], 66],
+    ["an object file", ["run", file("object", withByte(elf, 16, 1))], 66],
+    ["an empty image", ["run", file("empty", "")], 66],
+    ["a Linux kernel", ["run", file("bzImage", linux())], 66],
     ["a report that cannot be written", ["run", guest("demo.elf"), "--report", join(folder, "no/such/folder")], 74],
   ] as const)("%s", (_name, args, status) => {
     const result = iretq(...args);
     expect(result.status).toBe(status);
     expect(result.stderr).toMatch(/^iretq: [^\n]+\n$/);
     expect(result.stdout).toBe("");
+  });
+
+  test("outputs are not written over inputs, nor over each other, whatever their paths", () => {
+    const image = file("precious.elf", readFileSync(guest("power.elf")));
+    symlinkSync(image, join(folder, "link.elf"));
+    const over = iretq("run", image, "--report", join(folder, "link.elf"));
+    expect([over.status, over.stderr]).toEqual([
+      64,
+      expect.stringMatching(/^iretq: --report: .* is also the image\n$/),
+    ]);
+    expect(readFileSync(image)).toEqual(readFileSync(guest("power.elf")));
+    const same = iretq("demo", "--report", join(folder, "new"), "--trace", join(folder, "./new"));
+    expect([same.status, same.stderr]).toEqual([64, expect.stringMatching(/^iretq: --trace: .* is also --report\n$/)]);
+  });
+
+  test("standard output that cannot be written", () => {
+    const full = spawnSync("sh", ["-c", `exec node ${command} demo > /dev/full`], { encoding: "utf8" });
+    expect(full.status).toBe(74);
+    expect(full.stderr).toBe("iretq: cannot write to standard output: no space left on device\n");
+  });
+
+  test("a reader that goes away ends the run with one line", async () => {
+    // A boot sector that sends "x" to the serial port for ever: mov dx, 0x3F8; mov al, 'x'; out dx, al; jmp.
+    const child = spawn("node", [command, "run", bootSector([0xba, 0xf8, 0x03, 0xb0, 0x78, 0xee, 0xeb, 0xfd])]);
+    let stderr = "";
+    child.stderr.on("data", data => {
+      stderr += data;
+    });
+    child.stdout.once("data", () => child.stdout.destroy());
+    const status = await new Promise(resolve => child.on("close", resolve));
+    expect([status, stderr]).toEqual([74, "iretq: cannot write to standard output: nobody reads it any more\n"]);
+  });
+
+  test("Ctrl-C ends an endless guest with 130, and the report is there", async () => {
+    // mov dx, 0x3F8; mov al, 'x'; out dx, al; jmp $.
+    const image = bootSector([0xba, 0xf8, 0x03, 0xb0, 0x78, 0xee, 0xeb, 0xfe]);
+    const report = join(folder, "interrupted.json");
+    const child = spawn("node", [command, "run", image, "--report", report]);
+    child.stdout.once("data", () => child.kill("SIGINT"));
+    const status = await new Promise(resolve => child.on("close", resolve));
+    expect(status).toBe(130);
+    expect(JSON.parse(readFileSync(report, "utf8")).exit.kind).toBe("interrupted");
   });
 
   test("a full disk under the report", () => {
@@ -139,9 +231,33 @@ describe("a run", () => {
     expect(hash("1")).not.toBe(hash("2"));
   });
 
-  test("--log prints events by name", () => {
-    const { stderr } = iretq("demo", "--log", "irq,pio");
+  test("--log prints events by name: interrupts, ports, memory of devices and of the local APIC, MSRs", () => {
+    const { stderr } = iretq("demo", "--log", "irq,pio,mmio,msr");
     expect(stderr).toMatch(/cpu0 interrupt vector=0x30/);
     expect(stderr).toMatch(/cpu0 out com1 /);
+    expect(stderr).toMatch(/cpu0 mmio-write ioapic\.IOREGSEL \(0xfec00000\)/);
+    expect(stderr).toMatch(/cpu1 mmio-write lapic\.EOI \(0xfee000b0\) size=4 value=0x00/);
+    expect(stderr).toMatch(/cpu0 mmio-read lapic\.IRR2 \(0xfee00220\) size=4/);
+    expect(stderr).toMatch(/cpu0 wrmsr IA32_EFER \(0xc0000080\)/);
   });
+
+  test("an instruction that is not built is named; what the manual leaves undefined is not", () => {
+    // vpaddd xmm0, xmm0, xmm1 (VEX.128.66.0F.WIG FE /r); there is no IDT: #UD ends in a triple fault.
+    const built = iretq("run", rawKernel([0xc5, 0xf9, 0xfe, 0xc1]));
+    expect(built.status).toBe(70);
+    expect(built.stderr).toContain("note: instruction not built: VPADDD (met once by CPU 0), it raised #UD\n");
+    // 0F 0A: an empty place in SDM vol. 2D, table A-3.
+    const undefinedOne = iretq("run", rawKernel([0x0f, 0x0a]));
+    expect(undefinedOne.status).toBe(70);
+    expect(undefinedOne.stderr).not.toContain("note:");
+  });
+
+  test.each([[["--help"]], [["run", "--help"]], [["demo", "--help"]], [["help"]], [["--version"]]])(
+    "iretq %s writes to stdout and is 0",
+    args => {
+      const { status, stdout, stderr } = iretq(...args);
+      expect([status, stderr]).toEqual([0, ""]);
+      expect(stdout).not.toBe("");
+    },
+  );
 });
