@@ -98,7 +98,7 @@ export class Emulator {
     s.setLo(L.CR0, 0x80040033 | 0);
     this.#segment(L.SEG.cs, 0x33, 0xa0fb);
     this.#segment(L.SEG.ss, 0x2b, 0xc0f3);
-    for (const seg of [0, 3, 4, 5]) this.#segment(seg, 0, L.ATTR_UNUSABLE);
+    for (const seg of [0, 3, 4, 5]) this.#segment(seg, 0, L.ATTR_UNUSABLE, seg === L.SEG.gs ? DATA : 0);
   }
 
   /** 32-bit code, PAE with NX, flat but for FS: like Linux; or 16-bit code. */

@@ -23,6 +23,8 @@ import {
 import { edge32, edge64, type Filling, fill } from "./values.ts";
 
 const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7];
+/** Its segment prefix. */
+const GS = 0x65;
 const ARITHMETIC = 0x8d5;
 const DF = 0x400;
 
@@ -147,6 +149,8 @@ class CaseMaker implements Registers {
     // FS is the data area's own segment in 32-bit code; in 64-bit code it belongs to the host's threads.
     if (this.#bits === 32 && this.#addressSize === 16 && hasMemory && rng.chance(15, 16)) this.#segmentPrefix = 0x64;
     else if (rng.chance(1, 12)) this.#segmentPrefix = rng.pick([0x26, 0x2e, 0x36, 0x3e]);
+    // FS belongs to the host's threads; GS begins at the data area.
+    else if (this.#long && hasMemory && rng.chance(1, 12)) this.#segmentPrefix = GS;
     // Whether MASKMOV with a mask of zeros faults is left to the implementation (Intel SDM vol. 2, MASKMOVQ): CS cannot be written.
     if (this.#segmentPrefix === 0x2e && row.name.startsWith("maskmov")) this.#segmentPrefix = 0x3e;
     if (this.#segmentPrefix >= 0 && !(branch && map === 0)) this.#prefixes.push(this.#segmentPrefix);
@@ -168,7 +172,7 @@ class CaseMaker implements Registers {
 
   /** Base of the segment of memory operands. */
   get #operandBase(): number {
-    return this.#addressSize === 16 ? DATA : dataBase(this.#bits);
+    return this.#addressSize === 16 || this.#segmentPrefix === GS ? DATA : dataBase(this.#bits);
   }
   /** Sets a pointer into the stack segment. */
   #setStackPointer(n: number, address: number): void {
@@ -257,7 +261,7 @@ class CaseMaker implements Registers {
       this.set(n, garbage | (BigInt(value) & low));
     };
     put(RSI, pointer() - base);
-    put(RDI, pointer() - base);
+    put(RDI, pointer() - (this.#segmentPrefix === GS ? 0 : base));
     put(RCX, rng.pick([0, 1, 2, 3, rng.below(20), rng.below(20), rng.below(100)]));
     if (rng.chance(3, 4)) this.set(RAX, 0x6161616161616161n);
   }

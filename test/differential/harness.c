@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
+#include <asm/prctl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -189,7 +190,9 @@ int main(void) {
   results = calloc(count + 1, sizeof *results);
   memset(fixed(CODE, CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC), 0xcc, CODE_BYTES);
   fixed(DATA, DATA_BYTES, PROT_READ | PROT_WRITE);
-#ifdef __i386__
+#ifdef __x86_64__
+  if (syscall(SYS_arch_prctl, ARCH_SET_GS, DATA)) _exit(6);
+#else
   struct user_desc data = {.entry_number = 0, .base_addr = DATA, .limit = 0xffff, .seg_32bit = 1, .useable = 1};
   struct user_desc code = {.entry_number = 1, .base_addr = CODE, .limit = 0xffff, .contents = 2, .useable = 1};
   struct user_desc sixteen = {.entry_number = 2, .base_addr = DATA, .limit = 0xffff, .useable = 1};
