@@ -1,11 +1,14 @@
 /**
- * Builds dist/: the command as one file, and the interpreter's WebAssembly module made ahead of time, so that a run starts faster.
+ * Builds dist/ (or the folder that is given): the command as one file, and the interpreter's WebAssembly module made ahead of time, so that a run starts
+ * faster.
  */
 import { chmod, rm, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+const dist = resolve(root, process.argv[2] ?? "dist");
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -18,22 +21,22 @@ const common = {
   logLevel: "warning",
 };
 
-await rm(`${root}/dist`, { recursive: true, force: true });
+await rm(dist, { recursive: true, force: true });
 await build({
   ...common,
   entryPoints: ["src/cli/main.ts"],
-  outfile: "dist/iretq.js",
+  outfile: `${dist}/iretq.js`,
   // commander is CommonJS inside: it requires node's own modules.
   banner: {
     js: '#!/usr/bin/env node\nimport { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
   },
 });
-await chmod(`${root}/dist/iretq.js`, 0o755);
+await chmod(`${dist}/iretq.js`, 0o755);
 
-const engine = `${root}/dist/engine.mjs`;
+const engine = `${dist}/engine.mjs`;
 await build({ ...common, entryPoints: ["src/cpu/engine.ts"], outfile: engine });
 const { interpreterBytes, isa } = await import(pathToFileURL(engine).href);
-await writeFile(`${root}/dist/interpreter.wasm`, interpreterBytes());
+await writeFile(`${dist}/interpreter.wasm`, interpreterBytes());
 // Generated code calls helpers by their place in this list.
-await writeFile(`${root}/dist/interpreter.json`, JSON.stringify(isa().set.helperNames));
+await writeFile(`${dist}/interpreter.json`, JSON.stringify(isa().set.helperNames));
 await rm(engine);

@@ -1,30 +1,21 @@
 /**
  * The command as users meet it: statuses, one line for every mistake, report and trace files.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 import { beforeAll, describe, expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "iretq-"));
 /** Built here and not in dist/, so that the test sees the present sources. */
-const command = join(root, ".cache/iretq.mjs");
+const command = join(root, ".cache/command/iretq.js");
 const guest = (name: string): string => join(root, "guests", name);
 
-beforeAll(async () => {
-  await build({
-    entryPoints: [join(root, "src/cli/main.ts")],
-    outfile: command,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    external: ["iced-x86"],
-    banner: { js: 'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);' },
-  });
+beforeAll(() => {
+  execFileSync("node", [join(root, "tools/build.mjs"), ".cache/command"]);
 });
 
 function iretq(...args: string[]) {
