@@ -72,8 +72,10 @@ export class Engine {
     // Translations stay: only the tables that they lead to are others.
     this.code.onDrop = () => {
       const places = this.#cpus.map(cpu => cpu.mmu.tlb.codePlaces(table => this.code.placeOf(table)));
-      return () =>
-        this.#cpus.forEach((cpu, i) => cpu.mmu.tlb.setCodePlaces(places[i]!, place => this.code.tableOf(place)));
+      return () => {
+        for (const [i, cpu] of this.#cpus.entries())
+          cpu.mmu.tlb.setCodePlaces(places[i]!, place => this.code.tableOf(place));
+      };
     };
     this.exports = this.#instantiate();
   }

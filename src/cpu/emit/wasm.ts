@@ -106,20 +106,16 @@ export class FunctionBuilder {
 
   /** `loop { body }`; inside, `again()` jumps to its start, falling through ends it. */
   loop(body: (again: (condition?: Ex) => void) => void): void {
-    this.#push([0x03, 0x40]);
-    const level = ++this.#depth;
-    body(condition => {
-      const target = leb(this.#depth - level);
-      if (condition) this.#push([...condition.code, 0x0d, ...target]);
-      else this.#push([0x0c, ...target]);
-    });
-    this.#depth--;
-    this.#push([0x0b]);
+    this.#labelled(0x03, body);
   }
 
   /** `block { body }`; inside, `leave()` jumps behind its end. */
   block(body: (leave: (condition?: Ex) => void) => void): void {
-    this.#push([0x02, 0x40]);
+    this.#labelled(0x02, body);
+  }
+
+  #labelled(opcode: number, body: (jump: (condition?: Ex) => void) => void): void {
+    this.#push([opcode, 0x40]);
     const level = ++this.#depth;
     body(condition => {
       const target = leb(this.#depth - level);

@@ -7,6 +7,7 @@ import { Rm } from "../isa/define.ts";
 import type { Isa } from "../isa/instruction-set.ts";
 import type { Runtime } from "../isa/ops.ts";
 import { DELIVER, deliverBody } from "../isa/semantics/long-mode.ts";
+import { tlbEntry } from "../isa/tlb-entry.ts";
 import * as L from "../layout.ts";
 import { dispatch, InterpOps } from "./interp-ops.ts";
 import { WALKED, walkBody } from "./walk.ts";
@@ -78,9 +79,7 @@ function slowBody(general: FunctionRef, device: FunctionRef, walk: FunctionRef, 
   const offset = f.let(i32.and(i32.wrap(address), c32(0xfff)));
   const small = i32.and(i32.leU(bytes, c32(4)), i32.leU(i32.add(offset, bytes), c32(4096)));
   f.if(i32.and(small, i32.eq(i32.load(cpu, L.CODE_MODE), c32(2))), () => {
-    const vpn = f.let(i32.wrap(i64.shrU(address, c64(12))));
-    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
-    const entry = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));
+    const entry = tlbEntry(f, i32.load(cpu, L.DTLB_BASE), address);
     const tag = i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead);
     f.if(i64.eq(tag, i64.or(i64.and(address, c64(-4096)), c64(L.DEVICE_TAG))), () => {
       const page = i32.load(entry, L.DTLB.physical);
@@ -98,9 +97,7 @@ function slowBody(general: FunctionRef, device: FunctionRef, walk: FunctionRef, 
   f.if(i32.and(i32.and(inside, long), canonical), () => f.set(walked, f.call(walk, cpu, address, c32(write ? 1 : 0))));
   f.if(i32.eq(walked, c32(WALKED.notPresent)), () => f.return(c32(1)));
   f.if(walked, () => {
-    const vpn = f.let(i32.wrap(i64.shrU(address, c64(12))));
-    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
-    const entry = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));
+    const entry = tlbEntry(f, i32.load(cpu, L.DTLB_BASE), address);
     const host = f.let(i32.add(i32.wrap(address), i32.load(entry, L.DTLB.addend)));
     const data = i32.add(cpu, c32(L.SLOW_DATA));
     if (!write) {

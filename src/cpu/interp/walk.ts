@@ -5,6 +5,7 @@
  */
 import { c32, c64, type Ex, i32, i64, select, TY } from "../emit/expr.ts";
 import { FunctionBuilder, type Signature } from "../emit/wasm.ts";
+import { tlbEntry } from "../isa/tlb-entry.ts";
 import * as L from "../layout.ts";
 import { ENTRY } from "../system/tlb.ts";
 
@@ -159,8 +160,7 @@ class Walk {
     const { f, cpu } = this;
     const page = f.let(i64.and(this.linear, c64(-4096)));
     const vpn = f.let(i32.wrap(i64.shrU(this.linear, c64(12))));
-    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
-    const e = f.let(i32.add(i32.load(cpu, L.DTLB_BASE), slot));
+    const e = tlbEntry(f, i32.load(cpu, L.DTLB_BASE), this.linear);
     const leaf = f.let(i32.wrap(this.#leaf));
     const global = f.let(i32.and(this.flag(leaf, G), this.flag(i32.load(cpu, L.CR4), PGE)));
     const writable = f.let(i32.and(this.flag(this.#rights, RW), this.flag(leaf, D)));

@@ -9,6 +9,7 @@
 import { c32, c64, type Ex, i32, i64, TY, type Ty, v128 } from "../emit/expr.ts";
 import type { FunctionBuilder, FunctionRef } from "../emit/wasm.ts";
 import * as L from "../layout.ts";
+import { tlbEntry } from "./tlb-entry.ts";
 
 export type Size = 8 | 16 | 32 | 64 | 128;
 
@@ -160,9 +161,7 @@ export abstract class Ops {
     const plus = (a: Ex): Ex => (more.k === 0n ? a : i64.add(a, more));
     const slotOf = (offset: number): Ex => i64.load(i32.add(this.cpu, i32.shl(segment, c32(3))), offset);
     const linear = this.legacy ? this.let(i64.and(i64.add(address, slotOf(L.SEG_BASE)), c64(0xffffffff))) : address;
-    const vpn = this.let(i32.wrap(i64.shrU(linear, c64(12))));
-    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
-    const entry = this.let(i32.add(i32.load(this.cpu, L.DTLB_BASE), slot));
+    const entry = tlbEntry(this.f, i32.load(this.cpu, L.DTLB_BASE), linear);
     const tag = i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead);
     let hit = i64.eq(tag, i64.and(plus(linear), c64(-4096)));
     if (this.legacy) hit = i32.and(hit, i64.leS(plus(address), slotOf(write ? L.SEG_WRITE_TOP : L.SEG_READ_TOP)));

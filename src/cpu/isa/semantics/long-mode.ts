@@ -11,6 +11,7 @@ import { ARITH_FLAGS, FLAG } from "../../state.ts";
 import type { InstructionSet } from "../define.ts";
 import { condition } from "../flags.ts";
 import type { Ops } from "../ops.ts";
+import { tlbEntry } from "../tlb-entry.ts";
 
 const RSP = L.GPR + L.REG.rsp * 8;
 const BANK_SIZE = L.DTLB_ENTRIES * L.DTLB_ENTRY;
@@ -39,9 +40,7 @@ class Checked {
   }
   /** Host address of the bytes linear … linear + length − 1, which must be RAM that `bank` may access at once. */
   host(bank: Ex, linear: Ex, length: Ex, write: boolean): Ex {
-    const vpn = this.f.let(i32.wrap(i64.shrU(linear, c64(12))));
-    const slot = i32.shl(i32.and(i32.xor(vpn, i32.shrU(vpn, c32(9))), c32(L.DTLB_ENTRIES - 1)), c32(5));
-    const entry = this.f.let(i32.add(bank, slot));
+    const entry = tlbEntry(this.f, bank, linear);
     const last = i64.add(linear, i64.sub(length, c64(1)));
     const tag = i64.load(entry, write ? L.DTLB.tagWrite : L.DTLB.tagRead);
     this.need(i64.eq(tag, i64.and(last, c64(-4096))));
