@@ -83,6 +83,7 @@ export class Session {
   #openTrace(path: string): { file: OutputFile; writer: PerfettoTrace } {
     const file = new OutputFile(path);
     const writer = new PerfettoTrace(this.#names, chunk => file.write(chunk));
+    for (const line of this.#pc.lines) if (line.level) writer.highFromTheStart(line.index);
     this.#pc.trace.listen(writer, PerfettoTrace.KINDS);
     return { file, writer };
   }

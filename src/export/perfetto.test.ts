@@ -1,8 +1,8 @@
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { expect, test } from "vitest";
 import { EVENT } from "../ports/events.ts";
 import type { EventNames } from "./names.ts";
 import { PerfettoTrace } from "./perfetto.ts";
+import { BEGIN, END, INSTANT, packets } from "./perfetto-reader.testing.ts";
 
 const names: EventNames = {
   line: index => `L${index}`,
@@ -13,63 +13,6 @@ const names: EventNames = {
   msr: () => "",
 };
 
-type Message = Map<number, (number | Uint8Array)[]>;
-
-/** Any protobuf message as its fields: a decoder that shares nothing with the writer but the wire format. */
-function decode(bytes: Uint8Array): Message {
-  const reader = new BinaryReader(bytes);
-  const fields: Message = new Map();
-  while (reader.pos < reader.len) {
-    const [field, wire] = reader.tag();
-    let value: number | Uint8Array;
-    if (wire === WireType.Varint) value = Number(reader.uint64());
-    else if (wire === WireType.Bit64) value = Number(reader.fixed64());
-    else value = reader.bytes();
-    fields.set(field, [...(fields.get(field) ?? []), value]);
-  }
-  return fields;
-}
-const text = (value: unknown): string => new TextDecoder().decode(value as Uint8Array);
-
-/** The packets of a trace with names resolved, by Perfetto's field numbers (trace_packet.proto, track_event.proto, track_descriptor.proto). */
-function packets(chunks: Uint8Array[]) {
-  const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let end = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, end);
-    end += chunk.length;
-  }
-  const tracks = new Map<number, { name: string; parent: number }>();
-  const interned = new Map<number, string>();
-  const events: { time: number; type: number; track: string; name: string; flows: number[]; ends: number[] }[] = [];
-  for (const packet of (decode(all).get(1) ?? []).map(value => decode(value as Uint8Array))) {
-    const descriptor = packet.get(60)?.[0];
-    if (descriptor !== undefined) {
-      const fields = decode(descriptor as Uint8Array);
-      const parent = (fields.get(5)?.[0] ?? 0) as number;
-      tracks.set(fields.get(1)![0] as number, { name: text(fields.get(2)![0]), parent });
-    }
-    for (const data of packet.get(12) ?? []) {
-      for (const entry of decode(data as Uint8Array).get(2) ?? []) {
-        const fields = decode(entry as Uint8Array);
-        interned.set(fields.get(1)![0] as number, text(fields.get(2)![0]));
-      }
-    }
-    const event = packet.get(11)?.[0];
-    if (event === undefined) continue;
-    const fields = decode(event as Uint8Array);
-    events.push({
-      time: packet.get(8)![0] as number,
-      type: fields.get(9)![0] as number,
-      track: tracks.get(fields.get(11)![0] as number)!.name,
-      name: interned.get((fields.get(10)?.[0] ?? 0) as number) ?? "",
-      flows: (fields.get(47) ?? []) as number[],
-      ends: (fields.get(48) ?? []) as number[],
-    });
-  }
-  return { tracks, events };
-}
-
 function record(feed: (trace: PerfettoTrace) => void) {
   const chunks: Uint8Array[] = [];
   const trace = new PerfettoTrace(names, chunk => chunks.push(chunk));
@@ -77,10 +20,6 @@ function record(feed: (trace: PerfettoTrace) => void) {
   trace.finish();
   return packets(chunks);
 }
-
-const BEGIN = 1;
-const END = 2;
-const INSTANT = 3;
 
 test("one flow joins the line, the I/O APIC, the local APIC, the handler and the EOI", () => {
   const { events } = record(trace => {
@@ -114,6 +53,18 @@ test("every track has a parent that names its group", () => {
   };
   expect(path("irq 3 I3")).toBe("8259/irq 3 I3");
   expect(path("CPU 0")).toBe("CPUs/CPU 0");
+});
+
+test("a line that is high from the start has a slice from 0; a fall that nobody saw rise ends nothing", () => {
+  const { events } = record(trace => {
+    trace.highFromTheStart(0);
+    trace.event(5, EVENT.lineLevel, 0, 0, 0, 0, 1, 0);
+    trace.event(6, EVENT.lineLevel, 9, 0, 0, 0, 2, 0);
+  });
+  expect(events.map(({ time, type, track }) => [time, type, track])).toEqual([
+    [0, BEGIN, "L0"],
+    [5, END, "L0"],
+  ]);
 });
 
 test("an IRET without a handler and a wake-up without a halt end nothing", () => {

@@ -60,6 +60,8 @@ export class PerfettoTrace implements TraceListener {
   readonly #served = new Map<number, CauseId>();
   readonly #depth = new Map<number, number>();
   readonly #halted = new Set<number>();
+  /** Lines that have an open slice. */
+  readonly #high = new Set<number>();
 
   /** @param sink gets the file's bytes piece by piece */
   constructor(names: EventNames, sink: (chunk: Uint8Array) => void) {
@@ -68,6 +70,11 @@ export class PerfettoTrace implements TraceListener {
     this.#packet(w => w.tag(PACKET.sequenceFlags, WireType.Varint).uint32(SEQUENCE.cleared));
     for (let group = 1; group < GROUP_NAMES.length; group++)
       this.#describe(parentOf(group), GROUP_NAMES[group]!, 0, group);
+  }
+
+  /** Line `index` is high already when the trace begins. */
+  highFromTheStart(index: number): void {
+    this.#line(0, index, true, 0);
   }
 
   /** Hands on what is left. */
@@ -79,9 +86,7 @@ export class PerfettoTrace implements TraceListener {
     const root = this.#rootOf(kind, id, cause);
     switch (kind) {
       case EVENT.lineLevel:
-        this.#track(GROUP.lines, subject, this.#names.line(subject));
-        if (a !== 0) this.#write(time, TYPE.begin, trackOf(GROUP.lines, subject), "high", root, 0);
-        else this.#write(time, TYPE.end, trackOf(GROUP.lines, subject), "", 0, 0);
+        this.#line(time, subject, a !== 0, root);
         return;
       case EVENT.picRequest:
         this.#onPic(time, subject, "request", root, 0);
@@ -108,6 +113,15 @@ export class PerfettoTrace implements TraceListener {
         this.#onCpu(time, kind, subject, a, b, c, root);
         return;
     }
+  }
+
+  #line(time: Ns, index: number, high: boolean, flow: CauseId): void {
+    this.#track(GROUP.lines, index, this.#names.line(index));
+    const track = trackOf(GROUP.lines, index);
+    if (high) {
+      this.#high.add(index);
+      this.#write(time, TYPE.begin, track, "high", flow, 0);
+    } else if (this.#high.delete(index)) this.#write(time, TYPE.end, track, "", 0, 0);
   }
 
   #onPic(time: Ns, irq: number, name: string, flow: CauseId, ending: CauseId): void {
