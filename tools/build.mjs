@@ -35,8 +35,6 @@ await chmod(`${dist}/iretq.js`, 0o755);
 
 const engine = `${dist}/engine.mjs`;
 await build({ ...common, entryPoints: ["src/cpu/engine.ts"], outfile: engine });
-const { interpreterBytes, isa } = await import(pathToFileURL(engine).href);
+const { interpreterBytes } = await import(pathToFileURL(engine).href);
 await writeFile(`${dist}/interpreter.wasm`, interpreterBytes());
-// Generated code calls helpers by their place in this list.
-await writeFile(`${dist}/interpreter.json`, JSON.stringify(isa().set.helperNames));
 await rm(engine);

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HostError, ModelBug } from "../base/assert.ts";
-import { isa, usePrebuiltInterpreter } from "../cpu/engine.ts";
+import { usePrebuiltInterpreter } from "../cpu/engine.ts";
 import { parseCommandLine } from "./options.ts";
 import { Session } from "./session.ts";
 
@@ -19,14 +19,8 @@ function demoPath(): string {
 
 /** The built package has the interpreter's module ready; from the sources it is made when needed. */
 function findInterpreter(): void {
-  const [code, helpers] = ["interpreter.wasm", "interpreter.json"].map(name =>
-    fileURLToPath(new URL(name, import.meta.url)),
-  );
-  if (!existsSync(code!) || !existsSync(helpers!)) return;
-  // Generated code calls helpers by number: the list in the order in which that module was made.
-  const { helperNames } = isa().set;
-  if (helperNames.length === 0) helperNames.push(...(JSON.parse(readFileSync(helpers!, "utf8")) as string[]));
-  usePrebuiltInterpreter(new Uint8Array(readFileSync(code!)));
+  const code = fileURLToPath(new URL("interpreter.wasm", import.meta.url));
+  if (existsSync(code)) usePrebuiltInterpreter(new Uint8Array(readFileSync(code)));
 }
 
 async function main(): Promise<number> {

@@ -43,7 +43,12 @@ export function usePrebuiltInterpreter(bytes: Uint8Array<ArrayBuffer>): void {
 }
 /** The interpreter's module. Its smallest memory is one page, so that one module fits every machine. */
 export function interpreterBytes(): Uint8Array<ArrayBuffer> {
-  return buildInterpreter(isa(), 1);
+  const { set } = isa();
+  const known = set.helperNames.length;
+  const bytes = buildInterpreter(isa(), 1);
+  // Generated code calls helpers by number: every name must be known before, so that a module made ahead of time means the same.
+  assert(set.helperNames.length === known, `engine: helper ${set.helperNames[known]} is used but not declared`);
+  return bytes;
 }
 let compiled: WebAssembly.Module | null = null;
 

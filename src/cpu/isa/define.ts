@@ -68,6 +68,7 @@ export class InstructionSet {
 
   /** An instruction carried out in TypeScript. A memory operand's address is left at SLOW_ADDRESS. */
   helper(name: string, forms: FormKind = "none"): void {
+    this.helperId(name);
     this.define(
       name,
       [32],
@@ -80,7 +81,12 @@ export class InstructionSet {
     );
   }
 
-  /** Number of a TypeScript helper. */
+  /** Notes that the TypeScript helper `name` stands behind a meaning in generated code, for the cases that this leaves to it. */
+  twin(...names: string[]): void {
+    for (const name of names) this.helperId(name);
+  }
+
+  /** Number of a TypeScript helper: the place in {@link helperNames}, which is the order of definition. */
   helperId(name: string): number {
     let id = this.helperNames.indexOf(name);
     if (id < 0) id = this.helperNames.push(name) - 1;

@@ -35,6 +35,7 @@ function sti(o: Ops, flags: Ex): void {
 }
 
 export function defineFlagControl(set: InstructionSet): void {
+  set.twin("cli", "sti");
   for (const name of ["cli", "sti"] as const) {
     set.define(name, [32], "none", o => {
       const flags = o.let(i32.load(o.cpu, L.FLAG_OTHER));
@@ -48,6 +49,7 @@ export function defineFlagControl(set: InstructionSet): void {
 
 /** MOV from CR0, CR2, CR3 and CR4 at privilege 0; CR8 and everything that faults go to the helper. */
 export function defineControlReads(set: InstructionSet): void {
+  set.twin("mov_from_cr");
   set.define("mov_from_cr", [32, 64], "both", (o, size) => {
     const number = o.let(o.field8(L.REC.aux));
     const plain = i32.and(i32.leU(number, c32(4)), i32.ne(number, c32(1)));

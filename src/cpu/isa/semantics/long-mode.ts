@@ -294,6 +294,7 @@ function interruptReturn(o: Ops): void {
 
 /** INT n and IRET; in legacy code, and with other operand sizes, the TypeScript helpers. */
 export function defineLongMode(set: InstructionSet): void {
+  set.twin("int_n", "iret");
   set.define("int_n", [32], "none", o => (o.legacy ? o.helper("int_n") : softwareInterrupt(o)), true);
   set.define(
     "iret",

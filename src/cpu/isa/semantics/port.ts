@@ -20,6 +20,7 @@ function plain(o: Ops): Ex {
 const portSize = (size: Size): Size => (size === 64 ? 32 : size);
 
 export function definePorts(set: InstructionSet): void {
+  set.twin("in_imm", "in_dx", "out_imm", "out_dx");
   for (const form of ["imm", "dx"] as const) {
     const port = (o: Ops): Ex => (form === "imm" ? i32.and(o.field32(L.REC.imm), c32(0xff)) : o.getGpr(L.REG.rdx, 16));
     set.define(`in_${form}`, GP_SIZES, "none", (o, given) => {
