@@ -19,13 +19,26 @@ const ALWAYS: readonly [RegExp, number, string][] = [
   [/^aa[md]$/, of | af | cf, "AAM, AAD: OF, AF and CF are undefined"],
 ];
 
-/** What a case is, as far as flags depend on it. `count`: of a shift, as encoded. `size`: of the operand, in bits. */
-export type Executed = { readonly name: string; readonly size: number; readonly count: number };
+/** What a case is, as far as flags depend on it. */
+export type Executed = {
+  readonly name: string;
+  /** Bytes of code. */
+  readonly length: number;
+  /** Of the operand, in bits. */
+  readonly size: number;
+  /** Of a shift, as encoded. */
+  readonly count: number;
+  /** Flags that an instruction before has left undefined. */
+  readonly free: number;
+};
 
 const SHIFT = /^(rol|ror|rcl|rcr|shl|shr|sar|shld|shrd)_/;
 
 /** Flags that are undefined after `x` has retired. */
 export function undefinedFlags(x: Executed): number {
+  return x.free | ownUndefinedFlags(x);
+}
+function ownUndefinedFlags(x: Executed): number {
   const always = ALWAYS.find(([names]) => names.test(x.name));
   if (always) return always[1];
   const shift = SHIFT.exec(x.name)?.[1];

@@ -132,15 +132,15 @@ export class Emulator {
     this.fixture.cpu.mmu.tlb.flushAll();
   }
 
-  /** Runs the case at `from` in `input` and writes its result at `to` in `output`. */
-  run(input: DataView, from: number, output: DataView, to: number): void {
+  /** Runs the case at `from` in `input`, of so many instructions, and writes its result at `to` in `output`. */
+  run(input: DataView, from: number, output: DataView, to: number, instructions = 1): void {
     const { s, cpu } = this.fixture;
     this.#give(input, from);
     this.#vector = RETIRED;
     this.#error = 0;
     this.#address = 0;
     for (let n = 0; n < MAX_RUNS; n++) {
-      cpu.run(1);
+      cpu.run(instructions);
       if (this.#vector !== RETIRED || s.num(L.RIP) !== this.#start) break;
     }
     this.#take(output, to);

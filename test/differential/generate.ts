@@ -28,6 +28,8 @@ const GS = 0x65;
 const ARITHMETIC = 0x8d5;
 const DF = 0x400;
 
+/** Longer ones raise #GP. */
+const MAX_LENGTH = 15;
 const STACK = /^(push|pop|enter|leave|call|ret)/;
 const STRING = /^(movs|cmps|stos|lods|scas)$/;
 const SHIFT = /^(rol|ror|rcl|rcr|shl|shr|sar|shld|shrd)_/;
@@ -79,8 +81,9 @@ class CaseMaker implements Registers {
     if (STRING.test(this.#e.row.name)) this.#prepareString();
     if (this.#e.row.operands === "modrm") this.#chooseOperands();
     this.#prepareSpecial();
-    const immediate = this.#encode();
-    return { name: this.#e.row.name, size: this.#size(), count: this.#shiftCount(immediate) };
+    const code = this.#encode();
+    const count = this.#shiftCount(code.at(-1)!);
+    return { name: this.#e.row.name, length: code.length, size: this.#size(), count, free: 0 };
   }
 
   /** Operand size in bits. */
@@ -150,7 +153,7 @@ class CaseMaker implements Registers {
     if (this.#bits === 32 && this.#addressSize === 16 && hasMemory && rng.chance(15, 16)) this.#segmentPrefix = 0x64;
     else if (rng.chance(1, 12)) this.#segmentPrefix = rng.pick([0x26, 0x2e, 0x36, 0x3e]);
     // FS belongs to the host's threads; GS begins at the data area.
-    else if (this.#long && hasMemory && rng.chance(1, 12)) this.#segmentPrefix = GS;
+    else if (this.#long && hasMemory && rng.chance(1, 10)) this.#segmentPrefix = GS;
     // Whether MASKMOV with a mask of zeros faults is left to the implementation (Intel SDM vol. 2, MASKMOVQ): CS cannot be written.
     if (this.#segmentPrefix === 0x2e && row.name.startsWith("maskmov")) this.#segmentPrefix = 0x3e;
     if (this.#segmentPrefix >= 0 && !(branch && map === 0)) this.#prefixes.push(this.#segmentPrefix);
@@ -366,8 +369,7 @@ class CaseMaker implements Registers {
 
   // --- bytes ------------------------------------------------------------------------------------------------------------------------------------
 
-  /** Returns the last byte. */
-  #encode(): number {
+  #encode(): readonly number[] {
     const { map, opcode, row } = this.#e;
     const rng = this.#rng;
     const lockable = row.lock && this.#operand !== null;
@@ -395,8 +397,7 @@ class CaseMaker implements Registers {
     }
     const at = this.#at + IN.code;
     for (let i = 0; i < 16; i++) this.#view.setUint8(at + i, bytes[i] ?? 0xcc);
-    if (bytes.length > 15) throw new Error(`generator: ${bytes.length} bytes`);
-    return bytes.at(-1)!;
+    return bytes;
   }
 
   /** Returns where the displacement lies, −1 when there is none of 4 bytes. */
@@ -460,5 +461,8 @@ class CaseMaker implements Registers {
 
 /** Writes a case for `e` at `at`; tells what it is. */
 export function generate(e: Encoding, bits: Bits, rng: Rng, view: DataView, at: number): Executed {
-  return new CaseMaker(e, bits, rng, view, at).make();
+  for (;;) {
+    const executed = new CaseMaker(e, bits, rng, view, at).make();
+    if (executed.length <= MAX_LENGTH) return executed;
+  }
 }

@@ -1,10 +1,14 @@
 /** How instructions are run must not be seen: in one go or one at a time, saved and loaded in between, after their own bytes were changed. */
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { ACTIVITY } from "../../src/ports/processor.ts";
+import { CpuFixture } from "../../src/cpu/cpu-fixture.ts";
 import * as L from "../../src/cpu/layout.ts";
+import { FLAG } from "../../src/cpu/state.ts";
 import { Rng } from "../../src/sim/rng.ts";
 import { exceptionsOf, loadedFrom, stateDifference, streamFixture } from "./stream.ts";
 
+/** Beyond what the fixture maps. */
+const NOT_MAPPED = 0x4000_0000;
 const PROGRAMS = process.env.IRETQ_NIGHTLY === undefined ? 8 : 400;
 const LENGTH = 4000;
 
@@ -37,5 +41,41 @@ describe("a random program with exceptions", () => {
       second.cpu.run(LENGTH);
       expect(stateDifference(first, second), `program ${seed}`).toEqual([]);
     }
+  });
+});
+
+describe("the boundary between two instructions", () => {
+  let f: CpuFixture;
+  let events: string[];
+  beforeEach(() => {
+    f = new CpuFixture();
+    f.longMode();
+    events = [];
+    f.cpu.units.events.exception = vector => {
+      events.push(`exception ${vector}`);
+      f.cpu.stop();
+    };
+    f.cpu.units.exceptions.raiseDebug = conditions => {
+      events.push(`debug ${conditions.toString(16)}`);
+      f.s.setLo(L.DEBUG_TRAP, 0);
+      f.s.setLo(L.PENDING_OFFSET, 0);
+      f.s.eflags = 2;
+      return true;
+    };
+    f.s.setNum(L.GPR, NOT_MAPPED);
+  });
+  const JMP_RAX = [0xff, 0xe0];
+
+  it("shows the single-step trap of a branch before the fault of fetching its target (SDM vol. 3A, table 6-2)", () => {
+    f.s.eflags = FLAG.tf | 2;
+    expect(f.run(0x20000, JMP_RAX, 2)).toBe(1);
+    expect([f.s.num(L.RIP), events]).toEqual([NOT_MAPPED, ["debug 4000", "exception 14"]]);
+  });
+
+  it("ends a run before the fault of fetching the next instruction, which the next run raises", () => {
+    expect(f.run(0x20000, JMP_RAX, 1)).toBe(1);
+    expect([f.s.num(L.RIP), events]).toEqual([NOT_MAPPED, []]);
+    expect(f.cpu.run(1)).toBe(0);
+    expect(events).toEqual(["exception 14"]);
   });
 });
