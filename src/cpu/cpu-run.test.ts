@@ -189,3 +189,38 @@ test("a halted processor retires nothing and its state stays", () => {
   expect(same(f.registers, before)).toBe(true);
   expect(f.s.int(L.ACTIVITY_OFFSET)).toBe(ACTIVITY.halted);
 });
+
+test("a handler that faults for ever does not stop time: from some number in a row on, each exception counts as one instruction", () => {
+  const endless = (): LongFixture => {
+    const f = program();
+    // The page fault's handler lies in a page that is not there; IST1 gives the same stack each time.
+    f.gate(14, 0x50000, 0x8e, 8, 1);
+    f.map(0x50000, 0x50000, 0);
+    f.memory.setUint32(0x6000 + 36, 0x24000, true);
+    f.s.set64(L.CR2, 0, 0);
+    return f;
+  };
+  const [one, two, three] = [endless(), endless(), endless()];
+  // 40 instructions come before the fault.
+  expect(one.go(40)).toBe(40);
+  expect(one.s.lo(L.CR2)).toBe(0);
+  expect(one.go(960)).toBe(960);
+  expect(one.s.lo(L.CR2)).toBe(0x50000);
+  for (let n = 0; n < 1000; n++) expect(two.go(1)).toBe(1);
+  expect(three.go(1000)).toBe(1000);
+  expect(same(one.registers, three.registers)).toBe(true);
+  expect(same(two.registers, three.registers)).toBe(true);
+});
+
+test("a few exceptions in a row take no time: a handler that is brought in by another fault retires what it executes", () => {
+  const f = program();
+  // The handler of #UD lies in an absent page; the #PF handler maps it (mov byte [0x7280],0x67 for page 0x50000), drops its error code and returns.
+  f.map(0x50000, 0x50000, 0x66);
+  f.load(0x50000, Uint8Array.of(0x90, 0x90));
+  f.gate(6, 0x50000);
+  at(f, 0x1a00, "c604258072000067 4883c408 48cf");
+  f.gate(14, CODE + 0x1a00);
+  // 35 to ud2; mov, add, iretq; nop, nop.
+  expect(f.go(40)).toBe(40);
+  expect(f.rip).toBe(0x50002);
+});

@@ -23,6 +23,9 @@ import { CODE_FETCH, CodeFetch } from "./code-fetch.ts";
 import type { Mmu } from "./system/mmu.ts";
 import type { TlbState } from "./system/tlb.ts";
 
+/** Exceptions in a row that take no time. */
+const FREE_FAULTS = 16;
+
 /** What a processor is made of, given by the board. */
 export type CpuParts = Omit<ConstructorParameters<typeof CpuContext>[0], "state"> & {
   readonly engine: Engine;
@@ -85,6 +88,7 @@ export class X86Cpu implements Processor {
     const s = this.#s;
     for (let offset = L.CACHE; offset < L.STATE_SIZE; offset += 4)
       if (offset < L.DTLB_BASE || offset > L.ITLB_BASE) s.setLo(offset, 0);
+    s.setLo(L.MODEL_AMD, this.ctx.model.vendor === "AuthenticAMD" ? 1 : 0);
     this.mmu.tlb.flushAll();
     this.mmu.tlb.shareMap();
     this.units.seg.recompute();
@@ -285,6 +289,7 @@ export class X86Cpu implements Processor {
   }
 
   #deliverFault(vector: number, error: number, address: number): void {
+    this.#countFault();
     if (!this.#deliverDirectly(vector, error, address)) this.units.events.exception(vector, error, address);
     this.#derive();
   }
@@ -309,6 +314,21 @@ export class X86Cpu implements Processor {
     return true;
   }
 
+  /**
+   * A handler whose first instruction faults, with that handler again, would go on for ever: time must pass all the same. From some number in a row on,
+   * each such exception counts as one instruction.
+   */
+  #countFault(): void {
+    const s = this.#s;
+    const last = (s.base + L.LAST_FAULT_AT) >>> 3;
+    const now = this.retired + this.#budget - s.int(L.COUNT) - s.int(L.DEBT);
+    const row = now === s.f64[last] ? s.int(L.FAULTS_IN_A_ROW) + 1 : 0;
+    const counts = row >= FREE_FAULTS;
+    s.setLo(L.FAULTS_IN_A_ROW, counts ? FREE_FAULTS : row);
+    s.f64[last] = counts ? now + 1 : now;
+    if (counts) s.setLo(L.COUNT, s.int(L.COUNT) - 1);
+  }
+
   // --- single steps -----------------------------------------------------------------------------------------------------------------------------
 
   /** TF, a shadow, or an armed code breakpoint: one instruction at a time. */
@@ -326,6 +346,7 @@ export class X86Cpu implements Processor {
     if (!resume) {
       const hits = this.units.debug.matchCode(this.#linearRip());
       if (hits !== 0) {
+        this.#countFault();
         this.units.events.codeBreakpoint(hits);
         return;
       }

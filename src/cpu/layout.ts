@@ -120,6 +120,9 @@ export const SMI_COUNT = 0x630;
 /** Address range armed by MONITOR: 8 bytes, and 4 bytes flag. */
 export const MONITOR_ADDRESS = 0x638;
 export const MONITOR_ARMED = 0x640;
+/** Exceptions in a row of which none let an instruction retire (4 bytes), and the count of retired instructions at the last one (a double). */
+export const FAULTS_IN_A_ROW = 0x644;
+export const LAST_FAULT_AT = 0x648;
 
 /** The four PAE page-directory-pointer entries that MOV CR3 loaded, 8 bytes each (Intel SDM vol. 3A, 4.4.1). */
 export const PDPTE = 0x660;
@@ -169,6 +172,8 @@ export const STACK_MASK = 0x8f0;
 export const ARG0 = 0x900;
 export const ARG1 = 0x908;
 export const ARG2 = 0x910;
+/** 1 when the processor's vendor is AMD. */
+export const MODEL_AMD = 0x92c;
 /** Not 0: generated code itself found that the page at SLOW_ADDRESS is not present; the error code of that #PF, plus PAGE_FAULT_FOUND. */
 export const PAGE_FAULT = 0x928;
 export const PAGE_FAULT_FOUND = 0x100;

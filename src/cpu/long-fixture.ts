@@ -86,12 +86,16 @@ export class LongFixture extends CpuFixture {
     s.setLo(L.SEG_LIMIT + L.SEG.tr * 4, 0x67);
     s.setLo(L.SEG_ATTR + L.SEG.tr * 4, 0x8b);
     for (let page = 0; page < 512; page++) this.map(page * 4096, page * 4096);
-    // Accessed and dirty everywhere, so that a walk changes nothing. The fixture's tables lie at 0x8000: PML4, PDPT, PD.
+    this.markTables();
+    s.setNum(L.GPR + L.REG.rsp * 8, PLACE.stack);
+    this.cpu.restored();
+  }
+
+  /** Makes everything accessed and dirty, so that a walk changes nothing. The fixture's tables lie at 0x8000: PML4, PDPT, PD. */
+  markTables(): void {
     for (const at of [0x8000, 0x9000]) this.memory.setUint8(at, this.memory.getUint8(at) | 0x20);
     this.memory.setUint32(0xa000, PLACE.pages | 0x67, true);
     for (let i = 1; i < 512; i++) this.memory.setUint8(0xa000 + i * 8, 0xe7);
-    s.setNum(L.GPR + L.REG.rsp * 8, PLACE.stack);
-    this.cpu.restored();
   }
 
   /** The saved registers. */
