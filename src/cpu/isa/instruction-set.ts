@@ -5,6 +5,7 @@ import type { OpcodeMaps } from "./decoder.ts";
 import { defineArithmetic } from "./semantics/arith.ts";
 import { defineBits } from "./semantics/bits.ts";
 import { defineBranches } from "./semantics/branch.ts";
+import { defineFastCalls } from "./semantics/fast-call.ts";
 import { defineControlReads, defineFlagControl } from "./semantics/flag-control.ts";
 import { defineFlow } from "./semantics/flow.ts";
 import { defineLongMode } from "./semantics/long-mode.ts";
@@ -54,6 +55,7 @@ export function createIsa(): Isa {
     defineControlReads,
     definePorts,
     defineLongMode,
+    defineFastCalls,
     defineArithmetic,
     defineShifts,
     defineMulDiv,

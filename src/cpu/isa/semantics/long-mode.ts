@@ -179,7 +179,7 @@ export function deliverBody(): FunctionBuilder {
 }
 
 /** RFLAGS as it would be pushed. */
-function flagsImage(o: Ops): Ex {
+export function flagsImage(o: Ops): Ex {
   // Condition code whose truth is the flag, and the flag's bit.
   const bits: readonly (readonly [number, number])[] = [
     [2, 0],
@@ -194,7 +194,7 @@ function flagsImage(o: Ops): Ex {
 }
 
 /** Takes the six arithmetic flags from an image, in the canonical lazy form of cpu/state.ts. */
-function loadArithmetic(o: Ops, image: Ex): void {
+export function loadArithmetic(o: Ops, image: Ex): void {
   const bit = (n: number): Ex => i32.and(i32.shrU(image, c32(n)), c32(1));
   const carry = o.let(bit(0));
   const zero = o.let(bit(6));
@@ -205,7 +205,7 @@ function loadArithmetic(o: Ops, image: Ex): void {
 }
 
 /** Behind a delivery or return: the TypeScript side hears of it, then the code at RIP goes on unless something waits. */
-function go(o: Ops, event: number, value: Ex, oldCpl: Ex): void {
+export function go(o: Ops, event: number, value: Ex, oldCpl: Ex): void {
   o.f.do(o.f.call(o.rt.told, o.cpu, c32(event), value, oldCpl), false);
   const flags = i32.and(i32.load(o.cpu, L.FLAG_OTHER), c32(FLAG.tf | FLAG.rf));
   o.f.if(i32.or(i32.load(o.cpu, L.PENDING_OFFSET), flags), () => {
