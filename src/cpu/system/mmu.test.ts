@@ -31,7 +31,7 @@ function error(mmu: Mmu, linear: number, access: number, user: boolean): number 
 function fast(f: Fixture, linear: number, size: number, write: boolean): boolean {
   const s = f.state;
   const vpn = Math.floor(linear / 4096) | 0;
-  const e = s.int(L.DTLB_BASE) + ((vpn ^ (vpn >>> 9)) & (L.DTLB_ENTRIES - 1)) * L.DTLB_ENTRY + (write ? 8 : 0);
+  const e = s.int(L.DTLB_BASE) + ((vpn + (vpn >>> 9)) & (L.DTLB_ENTRIES - 1)) * L.DTLB_ENTRY + (write ? 8 : 0);
   const page = Math.floor((linear + size - 1) / 4096) * 4096;
   return s.i32[(e + 4) >>> 2]! * 2 ** 32 + s.u32[e >>> 2]! === page;
 }

@@ -128,7 +128,7 @@ export class Tlb {
   /** Word index of the slot of a page (linear / 4096, signed) in a data bank. */
   slot(bank: number, page: number): number {
     const low = page | 0;
-    return this.#data + bank * (DATA_BANK / 4) + ((low ^ (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+    return this.#data + bank * (DATA_BANK / 4) + ((low + (low >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
   }
 
   /** Word index of the entry that translates an address, −1 when there is none. */
@@ -139,7 +139,7 @@ export class Tlb {
   /** The same for an address in two words. */
   findWords(bank: number, low: number, high: number): number {
     const page = (low >>> 12) | (high << 20);
-    const e = this.#data + bank * (DATA_BANK / 4) + ((page ^ (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+    const e = this.#data + bank * (DATA_BANK / 4) + ((page + (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
     const i32 = this.#i32;
     const flags = i32[e + FLAGS]!;
     if (i32[e + LINEAR] !== page || (flags & ENTRY.read) === 0) return -1;
@@ -165,7 +165,7 @@ export class Tlb {
     const low = linear | 0;
     const high = Math.floor(linear / TWO32) | 0;
     const page = (low >>> 12) | (high << 20);
-    const e = this.#data + bank * (DATA_BANK / 4) + ((page ^ (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
+    const e = this.#data + bank * (DATA_BANK / 4) + ((page + (page >>> 9)) & (L.DTLB_ENTRIES - 1)) * DATA_WORDS;
     const i32 = this.#i32;
     const tag = write ? e + WRITE_TAG : e;
     if (i32[tag] !== (low & -PAGE) || i32[tag + 1] !== high || (low & (PAGE - 1)) + size > PAGE) return -1;

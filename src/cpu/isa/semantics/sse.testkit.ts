@@ -127,7 +127,7 @@ export class VectorMachine {
     }
     if (!on) return;
     const vpn = PAGE >>> 12;
-    const at = L.DTLB_OFFSET + ((vpn ^ (vpn >>> 9)) & (L.DTLB_ENTRIES - 1)) * L.DTLB_ENTRY;
+    const at = L.DTLB_OFFSET + ((vpn + (vpn >>> 9)) & (L.DTLB_ENTRIES - 1)) * L.DTLB_ENTRY;
     s.setNum(at + L.DTLB.tagRead, PAGE);
     s.setNum(at + L.DTLB.tagWrite, PAGE);
     s.setLo(at + L.DTLB.addend, RAM - PAGE);
