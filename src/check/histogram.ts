@@ -31,18 +31,25 @@ function lowestOf(bucket: number): number {
 }
 
 export class Histogram {
-  count = 0;
-  min = Number.POSITIVE_INFINITY;
-  max = 0;
-  total = 0;
+  /** Least and greatest value; in an array, since a field that holds a float would be a new object with every change. */
+  readonly #ends = new Float64Array([Number.POSITIVE_INFINITY, 0]);
   readonly #buckets = new Uint32Array(BUCKETS);
+  count = 0;
+
+  get min(): number {
+    return this.#ends[0]!;
+  }
+
+  get max(): number {
+    return this.#ends[1]!;
+  }
 
   /** Adds a value ≥ 0. */
   add(value: number): void {
     this.count++;
-    this.total += value;
-    if (value < this.min) this.min = value;
-    if (value > this.max) this.max = value;
+    const ends = this.#ends;
+    if (value < ends[0]!) ends[0] = value;
+    if (value > ends[1]!) ends[1] = value;
     this.#buckets[bucketOf(value)]!++;
   }
 
@@ -50,6 +57,9 @@ export class Histogram {
   quantile(share: number): number {
     if (this.count === 0) return 0;
     const rank = Math.max(1, Math.ceil(share * this.count));
+    // The extremes are known exactly.
+    if (rank >= this.count) return this.max;
+    if (rank === 1) return this.min;
     let seen = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       seen += this.#buckets[bucket]!;
