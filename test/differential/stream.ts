@@ -7,6 +7,7 @@ import { isa } from "../../src/cpu/engine.ts";
 import * as L from "../../src/cpu/layout.ts";
 import { CpuModel } from "../../src/cpu/model.ts";
 import type { Rng } from "../../src/sim/rng.ts";
+import { loadState, saveState } from "../../src/sim/state.ts";
 import { type Encoding, encodingsOf } from "./encodings.ts";
 import { generate } from "./generate.ts";
 import { IN } from "./records.ts";
@@ -155,7 +156,7 @@ function emptyFixture(): CpuFixture {
 /** A processor of its own with the registers and the memory of another, as after saving and loading. */
 export function loadedFrom(other: CpuFixture): CpuFixture {
   const f = emptyFixture();
-  registersOf(f).set(registersOf(other));
+  loadState(f.cpu.state, saveState(other.cpu.state));
   f.ram.bytes.set(other.ram.bytes);
   f.cpu.restored();
   return f;
