@@ -5,6 +5,6 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "test/**/*.test.ts", "tools/**/*.test.ts"],
     pool: "forks",
     testTimeout: 120_000,
-    reporters: process.env.CI ? ["dot", "./tools/plain-reporter.ts"] : ["default", "./tools/plain-reporter.ts"],
+    reporters: ["default", "./tools/plain-reporter.ts"],
   },
 });

@@ -243,6 +243,11 @@ describe("a run", () => {
     expect(undefinedOne.stderr).not.toContain("note:");
   });
 
+  test("--version is that of the package", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    expect(iretq("--version").stdout).toBe(`${version}\n`);
+  });
+
   test.each([[["--help"]], [["run", "--help"]], [["demo", "--help"]], [["help"]], [["--version"]]])(
     "iretq %s writes to stdout and is 0",
     args => {
