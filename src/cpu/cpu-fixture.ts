@@ -69,7 +69,7 @@ export class CpuFixture {
   readonly bus: PlainBus;
   readonly apic = new FakeApic();
 
-  constructor(model = new CpuModel(), ramBytes = RAM_BYTES) {
+  constructor(model = new CpuModel(), ramBytes = RAM_BYTES, bsp = true) {
     const base = engineBytes(1, ramBytes);
     const pages = (base + ramBytes) / 65536;
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
@@ -80,7 +80,7 @@ export class CpuFixture {
     this.cpu = new X86Cpu({
       engine: this.engine,
       cpus: 1,
-      bsp: true,
+      bsp,
       index: 0,
       bus: this.bus,
       ram: this.ram,

@@ -2,8 +2,10 @@
  * For tests: the processor of cpu-fixture.ts in 64-bit mode with descriptor tables, a task-state segment, 4-level tables of 4 KiB pages for the first
  * 2 MiB (everything else as there), and ports and a device that note when they were accessed.
  */
-import { CpuFixture } from "./cpu-fixture.ts";
+import { ACTIVITY } from "../ports/processor.ts";
+import { CpuFixture, RAM_BYTES } from "./cpu-fixture.ts";
 import * as L from "./layout.ts";
+import { CpuModel } from "./model.ts";
 
 /** Physical and linear addresses. */
 export const PLACE = { idt: 0x4000, gdt: 0x5000, tss: 0x6000, pages: 0x7000, stack: 0x20000 } as const;
@@ -27,8 +29,9 @@ export class LongFixture extends CpuFixture {
   /** Called with each. */
   onAccess: (what: string) => void = () => {};
 
-  constructor() {
-    super();
+  constructor(bsp = true) {
+    super(new CpuModel(), RAM_BYTES, bsp);
+    this.s.setLo(L.ACTIVITY_OFFSET, ACTIVITY.running);
     this.longMode();
     this.#tables();
     const note = (what: string): void => {
