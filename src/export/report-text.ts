@@ -20,6 +20,8 @@ const HEAD = ["vector", "source", "count", "per CPU", "latency min", "p50", "p99
 /** Columns that hold words. */
 const LEFT = new Set([1, 3]);
 const MAX_CPUS_SHOWN = 8;
+/** Below this, instructions are shown one by one. */
+const SMALL = 100_000;
 
 function spreadCells(latency: Spread): string[] {
   if (latency.count === 0) return ["-", "-", "-", "-"];
@@ -55,8 +57,9 @@ function table(rows: string[][]): string[] {
 /** Lines without their ends. */
 export function reportText(report: Report): string[] {
   const lines: string[] = [];
-  const millions = (report.instructions / 1e6).toFixed(1);
-  lines.push(`${report.exit.detail}; ${millions} M instructions, ${timeText(report.virtualNs)} of virtual time`);
+  const { instructions } = report;
+  const count = instructions < SMALL ? String(instructions) : `${(instructions / 1e6).toFixed(1)} M`;
+  lines.push(`${report.exit.detail}; ${count} instructions, ${timeText(report.virtualNs)} of virtual time`);
   if (report.interrupts.length > 0) lines.push("", ...table([HEAD, ...report.interrupts.map(row)]));
   const facts: string[] = [];
   for (const { name, count } of report.exceptions) facts.push(`${name}: ${count}`);

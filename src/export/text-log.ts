@@ -40,7 +40,8 @@ export class TextLog implements TraceListener {
     const words = [
       time.toString().padStart(12),
       subjectName(this.#names, info.subject, subject),
-      info.name,
+      // "line serial level=1", not "line serial line level=1".
+      ...(info.name === info.subject ? [] : [info.name]),
       ...this.#details(info, [a, b, c]),
       `#${id}`,
     ];
