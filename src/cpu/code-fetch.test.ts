@@ -1,0 +1,218 @@
+/** Fetching instructions: limits, canonical addresses, pages, devices. Intel SDM vol. 3A, 3.3.7.1, 4.7, 5.3; vol. 2, 2.3.11 (15 bytes). */
+import { describe, expect, test } from "vitest";
+import { EVENT } from "../ports/events.ts";
+import { CpuFixture } from "./cpu-fixture.ts";
+import * as L from "./layout.ts";
+import { LongFixture } from "./long-fixture.ts";
+
+const DEVICE = 0x1000000;
+
+/** Exceptions as [vector, error code, RIP]. */
+function faults(f: CpuFixture): number[][] {
+  const out: number[][] = [];
+  f.cpu.ctx.trace.listen({ event: (_t, _k, _s, a, b, c) => void out.push([a, b, c]) }, [EVENT.exception]);
+  return out;
+}
+/** NOPs at 0x14000 for every exception. */
+function long(): [LongFixture, number[][]] {
+  const f = new LongFixture();
+  f.load(0x14000, new Uint8Array(64).fill(0x90));
+  for (let vector = 0; vector < 32; vector++) f.gate(vector, 0x14000);
+  return [f, faults(f)];
+}
+
+describe("64-bit mode", () => {
+  test("running into the non-canonical half: #GP(0) with the address that comes next", () => {
+    const [f, seen] = long();
+    // The last page below 2^47 leads to 0x50000: PML4, PDPT, PD and PT entries 0xFF, 0x1FF, 0x1FF, 0x1FF, tables at 0x60000.
+    for (const [at, to] of [
+      [0x8000 + 255 * 8, 0x60067],
+      [0x60000 + 511 * 8, 0x61067],
+      [0x61000 + 511 * 8, 0x62067],
+      [0x62000 + 511 * 8, 0x50067],
+    ] as const)
+      f.memory.setUint32(at, to, true);
+    f.load(0x50ffe, [0x90, 0x90]);
+    f.rip = 2 ** 47 - 2;
+    f.go(3);
+    expect(seen).toEqual([[13, 0, 2 ** 47]]);
+    expect(f.rip).toBe(0x14001);
+  });
+
+  test("a page that is absent, not executable, or the supervisor's: #PF with I/D and P by cause (4.7)", () => {
+    // NXE is set: instruction fetches have error bit 4.
+    const cases: [number, number, number, number][] = [
+      [0x66, 0, 0, 0x10],
+      [0x67, 0x80000000, 0, 0x11],
+      [0x63, 0, 3, 0x15],
+    ];
+    for (const [flags, high, cpl, error] of cases) {
+      const [f, seen] = long();
+      f.map(0x50000, 0x50000, flags);
+      f.memory.setUint32(0x7000 + 0x50 * 8 + 4, high, true);
+      f.memory.setUint32(0x6004, 0x20000, true);
+      f.s.setLo(L.CPL, cpl);
+      f.cpu.restored();
+      f.rip = 0x50010;
+      f.go(1);
+      expect(seen).toEqual([[14, error, 0x50010]]);
+      expect(f.s.num(L.CR2)).toBe(0x50010);
+    }
+  });
+
+  test("an instruction over a page border whose second page is absent: CR2 is the second page, RIP the instruction; the first byte alone does not fault", () => {
+    const [f, seen] = long();
+    f.map(0x51000, 0x51000, 0x66);
+    // nop; mov eax,imm32
+    f.load(0x50ffc, [0x90, 0xb8, 1, 2]);
+    f.rip = 0x50ffc;
+    f.go(2);
+    expect(seen).toEqual([[14, 0x10, 0x50ffd]]);
+    expect(f.s.num(L.CR2)).toBe(0x51000);
+    // An instruction that ends with the page does not need the next one.
+    const [g, none] = long();
+    g.map(0x51000, 0x51000, 0x66);
+    g.load(0x50ffb, [0xb8, 1, 2, 3, 4]);
+    g.rip = 0x50ffb;
+    expect(g.go(1)).toBe(1);
+    expect([none, g.s.lo(L.GPR)]).toEqual([[], 0x04030201]);
+  });
+
+  test("an instruction over a page border runs as one, whatever lies next in memory, and every time", () => {
+    const [f] = long();
+    f.map(0x51000, 0x70000);
+    for (let cut = 1; cut < 10; cut++) {
+      // mov rax,imm64; jmp rcx, split behind `cut` bytes
+      const code = [0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0xe1];
+      f.load(0x51000 - cut, code.slice(0, cut));
+      f.load(0x51000, new Uint8Array(16).fill(0xcc));
+      f.load(0x70000, code.slice(cut));
+      f.engine.written(0x50, 0xff0, 16);
+      f.engine.written(0x70, 0, 16);
+      f.rip = 0x51000 - cut;
+      f.s.setNum(L.GPR + L.REG.rcx * 8, 0x51000 - cut);
+      f.s.set64(L.GPR, 0, 0);
+      expect(f.go(7)).toBe(7);
+      expect([f.reg(0), f.rip]).toEqual([0x0807060504030201n, 0x51000 - cut + 10]);
+    }
+  });
+
+  test("more than 15 bytes: #GP(0); 15 are an instruction", () => {
+    for (const prefixes of [14, 15]) {
+      const [f, seen] = long();
+      f.load(0x50000, [...new Array<number>(prefixes).fill(0x66), 0x90]);
+      f.rip = 0x50000;
+      f.go(1);
+      expect(seen).toEqual(prefixes === 14 ? [] : [[13, 0, 0x50000]]);
+    }
+  });
+
+  test("code in a device is read anew each time, one instruction at a time, and counts exactly", () => {
+    const [f] = long();
+    let reads = 0;
+    // inc eax; dec ecx; jnz start; jmp rbx
+    const code = [0xff, 0xc0, 0xff, 0xc9, 0x75, 0xfa, 0xff, 0xe3];
+    f.bus.read = (address, width) => {
+      expect(width).toBe(1);
+      reads++;
+      return code[address - DEVICE] ?? 0x90;
+    };
+    f.load(0x50000, [0x90, 0xf4]);
+    f.s.set64(L.GPR, 0, 0);
+    f.s.setNum(L.GPR + L.REG.rcx * 8, 3);
+    f.s.setNum(L.GPR + L.REG.rbx * 8, 0x50000);
+    f.rip = DEVICE;
+    expect(f.go(100)).toBe(3 * 3 + 1 + 2);
+    expect(f.s.lo(L.GPR)).toBe(3);
+    expect(reads).toBeGreaterThan(10);
+    // The device may change its mind.
+    code[1] = 0xc8;
+    f.s.setLo(L.ACTIVITY_OFFSET, 0);
+    f.s.setNum(L.GPR + L.REG.rcx * 8, 3);
+    f.rip = DEVICE;
+    f.go(100);
+    expect(f.reg(0)).toBe(0n);
+  });
+});
+
+describe("legacy modes (5.3)", () => {
+  /** 32-bit code with IDT at 0x4000, handlers at 0x14000, code segment of `base` and `limit`. */
+  function legacy(base: number, limit: number): [CpuFixture, number[][]] {
+    const f = new CpuFixture();
+    f.protectedMode();
+    const v = new DataView(f.engine.buffer, f.ram.base);
+    v.setUint32(0x5008, 0x0000ffff, true);
+    v.setUint32(0x500c, 0x00cf9b00, true);
+    for (let vector = 0; vector < 32; vector++) {
+      v.setUint32(0x4000 + vector * 8, 0x00084000, true);
+      v.setUint32(0x4004 + vector * 8, 0x00018e00, true);
+    }
+    f.load(0x14000, new Uint8Array(64).fill(0x90));
+    f.s.setNum(L.GDTR_BASE, 0x5000);
+    f.s.setNum(L.IDTR_BASE, 0x4000);
+    f.s.setNum(L.GPR + L.REG.rsp * 8, 0x20000);
+    f.s.set64(L.SEG_BASE + 8, base, 0);
+    f.s.setLo(L.SEG_HIDDEN_BASE + 4, base);
+    f.s.setLo(L.SEG_LIMIT + 4, limit);
+    f.cpu.restored();
+    return [f, faults(f)];
+  }
+
+  test("an instruction at the limit runs; behind it, or reaching over it, is #GP(0) of that instruction", () => {
+    const [f, seen] = legacy(0x50000, 0x105);
+    // nop; mov eax,imm32 up to and with byte 0x105
+    expect(f.run(0x50100, [0x90, 0xb8, 1, 2, 3, 4, 0x90], 0)).toBe(0);
+    f.s.setNum(L.RIP, 0x100);
+    f.cpu.run(2);
+    expect([seen, f.s.lo(L.GPR)]).toEqual([[], 0x04030201]);
+    f.cpu.run(1);
+    expect(seen).toEqual([[13, 0, 0x106]]);
+    const [g, cut] = legacy(0x50000, 0x104);
+    g.load(0x50100, [0x90, 0xb8, 1, 2, 3, 4]);
+    g.s.setNum(L.RIP, 0x100);
+    g.cpu.run(2);
+    expect(cut).toEqual([[13, 0, 0x101]]);
+  });
+
+  test("a limit that is moved over code that was decoded already still holds", () => {
+    const [f, seen] = legacy(0x50000, 0xfffff);
+    f.load(0x50100, [0x90, 0x90, 0x90, 0x90]);
+    f.s.setNum(L.RIP, 0x100);
+    f.cpu.run(4);
+    f.s.setLo(L.SEG_LIMIT + 4, 0x101);
+    f.cpu.restored();
+    f.s.setNum(L.RIP, 0x100);
+    f.cpu.run(3);
+    expect(seen).toEqual([[13, 0, 0x102]]);
+  });
+
+  test("a segment base that is not on a page border: the same code, also over page borders", () => {
+    for (const base of [0x50001, 0x50800, 0x50fff]) {
+      const [f, seen] = legacy(base, 0xffffffff);
+      // call +0; pop ebx (its offset); mov ecx,1000; dec ecx; jnz; inc eax …
+      const code = [
+        0xe8,
+        0,
+        0,
+        0,
+        0,
+        0x5b,
+        0xb9,
+        10,
+        0,
+        0,
+        0,
+        0x49,
+        0x75,
+        0xfd,
+        ...new Array<number>(4096).fill(0x40),
+        0xf4,
+      ];
+      f.load(base + 0x100, code);
+      f.s.setNum(L.RIP, 0x100);
+      f.s.set64(L.GPR, 0, 0);
+      expect(f.cpu.run(100_000)).toBe(3 + 20 + 4096 + 1);
+      expect([seen, f.s.lo(L.GPR), f.s.lo(L.GPR + L.REG.rbx * 8)]).toEqual([[], 4096, 0x105]);
+    }
+  });
+});
