@@ -29,7 +29,7 @@ describe("a random program with exceptions", () => {
       exceptions += exceptionsOf(whole);
     }
     expect(exceptions).toBeGreaterThan(PROGRAMS * 50);
-  });
+  }, 3_600_000);
 
   it("goes on identically after it was saved and loaded at any instruction", () => {
     for (let seed = 0; seed < PROGRAMS; seed++) {
@@ -41,7 +41,7 @@ describe("a random program with exceptions", () => {
       second.cpu.run(LENGTH);
       expect(stateDifference(first, second), `program ${seed}`).toEqual([]);
     }
-  });
+  }, 3_600_000);
 });
 
 describe("the boundary between two instructions", () => {
