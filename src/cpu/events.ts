@@ -98,12 +98,13 @@ export class Events {
 
   #init(): void {
     const { state, model, apic } = this.#ctx;
-    const sipi = state.int(L.PENDING_OFFSET) & L.PENDING.sipi;
+    // INTR is a level: it stays what the local APIC drives, which may change it now.
+    const kept = state.int(L.PENDING_OFFSET) & (L.PENDING.sipi | L.PENDING.intr);
     const vector = state.int(L.SIPI_VECTOR);
     resetRegisters(state, model, "init", this.#bsp);
-    apic.initReset();
-    state.setLo(L.PENDING_OFFSET, (state.int(L.PENDING_OFFSET) & ~L.PENDING.init) | sipi);
+    state.setLo(L.PENDING_OFFSET, kept);
     state.setLo(L.SIPI_VECTOR, vector);
+    apic.initReset();
     this.#refresh();
   }
 
