@@ -36,14 +36,18 @@ test("encodings of one instruction are one note, with counts by CPU", async () =
 });
 
 test("an instruction of a feature that is switched off says how to get it", async () => {
-  // VEX.LZ.0F38.W0 F2 /r (vol. 2A, ANDN: BMI1).
-  const met = [new Map([["64:c4e278f2c1", 2]])];
-  expect(await notBuiltNotes(met, usual)).toEqual([
-    "instruction switched off: ANDN (met twice by CPU 0), it raised #UD; --cpu-feature +bmi1 has it",
+  // 0F 38 F0 /r (vol. 2B, MOVBE).
+  const movbe = [new Map([["64:0f38f0", 2]])];
+  expect(await notBuiltNotes(movbe, usual)).toEqual([
+    "instruction switched off: MOVBE (met twice by CPU 0), it raised #UD; --cpu-feature +movbe has it",
   ]);
-  expect(await notBuiltNotes(met, new CpuModel("GenuineIntel", ["+bmi1"]).features)).toEqual([
-    "instruction not built: ANDN (met twice by CPU 0), it raised #UD",
+  // F3 0F B8 /r (vol. 2B, POPCNT).
+  const popcnt = [new Map([["64:f30fb8c1", 1]])];
+  expect(await notBuiltNotes(popcnt, new CpuModel("GenuineIntel", ["-popcnt"]).features)).toEqual([
+    "instruction switched off: POPCNT (met once by CPU 0), it raised #UD; --cpu-feature +popcnt has it",
   ]);
+  // VEX.LZ.0F38.W0 F2 /r (vol. 2A, ANDN: BMI1): no VEX encoding is built.
+  expect(await note("64:c4e278f2c1")).toEqual(["instruction not built: ANDN (met once by CPU 0), it raised #UD"]);
 });
 
 test("prefixes are not names, names of ours are", async () => {

@@ -17,7 +17,7 @@ type Named = { readonly name: string; readonly feature: string | null };
 
 /** Makes a function that names an encoding; null: undefined by the manual. */
 async function makeNamer(): Promise<(width: number, bytes: Uint8Array) => Named | null> {
-  const { CpuidFeature, Decoder, DecoderOptions, Formatter, FormatterSyntax } = await import("iced-x86");
+  const { CpuidFeature, Decoder, DecoderOptions, EncodingKind, Formatter, FormatterSyntax } = await import("iced-x86");
   const formatter = new Formatter(FormatterSyntax.Intel);
   formatter.uppercaseAll = true;
   const ours = new Map(Object.keys(FEATURES).map(name => [name.toLowerCase(), name]));
@@ -31,7 +31,9 @@ async function makeNamer(): Promise<(width: number, bytes: Uint8Array) => Named 
     const words = formatter.format(instruction).split(/\s+/);
     const name = words.find(word => !PREFIXES.has(word)) ?? "";
     const [first] = instruction.cpuidFeatures();
-    const named = instruction.isInvalid ? null : { name, feature: featureOf(first ?? -1) ?? null };
+    // VEX and EVEX are not built, whatever CPUID says.
+    const feature = instruction.encoding === EncodingKind.Legacy ? (featureOf(first ?? -1) ?? null) : null;
+    const named = instruction.isInvalid ? null : { name, feature };
     instruction.free();
     decoder.free();
     return named;
