@@ -16,11 +16,14 @@ class PortMapping {
   readonly shift: number;
   readonly first: number;
   readonly end: number;
+  /** Single bytes, the usual access, go to the part as they are. Kept here because windows are of many shapes. */
+  readonly bytes: boolean;
   constructor(window: Window, first: number, count: number, offset: number) {
     this.window = window;
     this.first = first;
     this.end = first + count;
     this.shift = first - offset;
+    this.bytes = window.minWidth === 1;
   }
 }
 
@@ -61,6 +64,7 @@ export class PortSpace {
   /** Unsigned value of 1, 2 or 4 bytes at any port; ports above 0xFFFF do not answer. */
   read(port: number, width: number): number {
     const mapping = this.#mappings[this.#owner[port]!] ?? null;
+    if (width === 1 && mapping?.bytes === true) return mapping.window.read(port - mapping.shift, 1) >>> 0;
     if (mapping !== null && port + width <= mapping.end) return readWindow(mapping.window, port - mapping.shift, width);
     if (width === 1) return 0xff;
     let value = 0;
