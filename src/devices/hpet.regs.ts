@@ -32,6 +32,15 @@ export const HPET_CAPABILITIES = layout("HPET capabilities", 64, {
   periodFs: [63, 32],
 });
 
+/** Comparators of a block that is not asked for more. */
+export const HPET_TIMERS = 3;
+
+/** Low word of the capabilities register of a block with `timers` comparators; firmware tells it in the HPET description table (3.2.4). */
+export function hpetId(timers: number): number {
+  const word = HPET_CAPABILITIES.wideCounter.mask | HPET_CAPABILITIES.legacyCapable.mask | 1;
+  return HPET_CAPABILITIES.vendor.put(HPET_CAPABILITIES.lastTimer.put(word, timers - 1), HPET_VENDOR);
+}
+
 /** General configuration register (2.3.5). */
 export const HPET_CONFIGURATION = layout("HPET configuration", 64, { enable: 0, legacy: 1 });
 

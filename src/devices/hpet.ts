@@ -18,14 +18,14 @@ import type { Alarm, EventQueue } from "../sim/event-queue.ts";
 import {
   HPET,
   HPET_BYTES,
-  HPET_CAPABILITIES,
   HPET_CONFIGURATION,
   HPET_MAX_TIMERS,
   HPET_PERIOD_FS,
   HPET_TICK_NS,
   HPET_TIMER,
   HPET_TIMER_CONFIG,
-  HPET_VENDOR,
+  HPET_TIMERS,
+  hpetId,
 } from "./hpet.regs.ts";
 
 const CONFIG = HPET_TIMER_CONFIG;
@@ -112,7 +112,7 @@ export class Hpet implements Part {
   #high = 0;
 
   constructor(options: HpetOptions) {
-    const count = options.timers ?? 3;
+    const count = options.timers ?? HPET_TIMERS;
     assert(count >= 3 && count <= HPET_MAX_TIMERS, `HPET with ${count} timers`);
     this.#options = options;
     this.name = options.name ?? "hpet";
@@ -203,10 +203,7 @@ export class Hpet implements Part {
       this.#syncAll();
       return s.status;
     }
-    if (offset !== HPET.capabilities) return 0;
-    let word = HPET_CAPABILITIES.wideCounter.mask | HPET_CAPABILITIES.legacyCapable.mask | 1;
-    word = HPET_CAPABILITIES.lastTimer.put(word, s.timers.length - 1);
-    return HPET_CAPABILITIES.vendor.put(word, HPET_VENDOR);
+    return offset === HPET.capabilities ? hpetId(s.timers.length) : 0;
   }
 
   #readTimer(offset: number): number {

@@ -6,14 +6,18 @@ import type { PhysAddr } from "../base/units.ts";
 
 /** Registers of the bootstrap processor at its first instruction. What is not named here is as after power-on, with IF = 0 and A20 open. */
 export type EntryState = {
-  /** `protected`: flat 32-bit segments 0 … 4 GiB, paging off. `real`: 16-bit real mode. */
-  readonly mode: "protected" | "real";
+  /** `protected`: flat 32-bit segments 0 … 4 GiB, paging off. `real`: 16-bit real mode. `long`: 64-bit mode, paging on through `cr3`. */
+  readonly mode: "protected" | "real" | "long";
   /** Offset in the code segment. */
   readonly eip: number;
   readonly eax: number;
   readonly ebx: number;
   readonly edx: number;
   readonly esp: number;
+  /** 0 unless given. */
+  readonly esi?: number;
+  /** Address of the PML4 table, in long mode. */
+  readonly cr3?: PhysAddr;
   /** Segment selectors. In protected mode their descriptors lie in the GDT. */
   readonly cs: number;
   readonly ds: number;
@@ -34,7 +38,7 @@ export type LoadPiece = {
 };
 
 export type BootPlan = {
-  readonly kind: "multiboot1" | "multiboot2" | "flat";
+  readonly kind: "multiboot1" | "multiboot2" | "flat" | "linux";
   readonly pieces: readonly LoadPiece[];
   readonly entry: EntryState;
 };
@@ -45,6 +49,15 @@ export type BootFile = {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly args: string;
+  /** The executable inside a compressed kernel, when the host has unpacked it (see unpack-kernel.ts). */
+  readonly unpacked?: Uint8Array;
+};
+
+/** What only Linux kernels are given. */
+export type LinuxFacts = {
+  readonly initrd: BootFile | null;
+  /** Address of ACPI's root pointer; 0: none. */
+  readonly rsdp: PhysAddr;
 };
 
 /** What the loaders must know of the board. */

@@ -2,39 +2,43 @@
  * Finds out what a file is and loads it, or says in one line why that is impossible.
  */
 import { HostError } from "../base/assert.ts";
-import type { BootFile, BootPlan, MemoryFacts } from "./boot-plan.ts";
+import type { BootFile, BootPlan, LinuxFacts, MemoryFacts } from "./boot-plan.ts";
 import { isElf, parseElf } from "./elf.ts";
 import { isBootSector, loadFlat } from "./flat.ts";
+import { isBzImage, isLinuxElf, loadBzImage, loadVmlinux } from "./linux-boot.ts";
 import { findHeader1, loadMultiboot1 } from "./multiboot1.ts";
 import { findHeader2, loadMultiboot2 } from "./multiboot2.ts";
 
-/** Linux boot protocol: "HdrS" at 0x202 of a bzImage. */
-const LINUX_MAGIC_OFFSET = 0x202;
-const LINUX_MAGIC = "HdrS";
+const NO_LINUX: LinuxFacts = { initrd: null, rsdp: 0 };
 
-/** A plan for `image`: multiboot 2, multiboot 1, or boot sectors, in this order. Throws {@link HostError} with status 66. */
-export function loadImage(image: BootFile, modules: readonly BootFile[], facts: MemoryFacts): BootPlan {
-  if (image.bytes.length === 0) throw new HostError(`${image.name}: is empty`, 66);
-  if (findHeader2(image.bytes) >= 0) return loadMultiboot2(image, modules, facts);
-  if (findHeader1(image.bytes) >= 0) return loadMultiboot1(image, modules, facts);
-  if (isElf(image.bytes)) {
-    const { bits } = parseElf(image.bytes, image.name);
+/** A plan for `image`: multiboot 2, multiboot 1, Linux, or boot sectors, in this order. Throws {@link HostError} with status 66. */
+export function loadImage(
+  image: BootFile,
+  modules: readonly BootFile[],
+  facts: MemoryFacts,
+  linux: LinuxFacts = NO_LINUX,
+): BootPlan {
+  const { bytes, name } = image;
+  if (bytes.length === 0) throw new HostError(`${name}: is empty`, 66);
+  const multiboot2 = findHeader2(bytes) >= 0;
+  if (multiboot2 || findHeader1(bytes) >= 0) {
+    if (linux.initrd !== null) throw new HostError(`${name}: a multiboot kernel takes modules, no initrd`, 66);
+    return multiboot2 ? loadMultiboot2(image, modules, facts) : loadMultiboot1(image, modules, facts);
+  }
+  const isLinux = isBzImage(bytes) || isLinuxElf(image);
+  if (isLinux && modules.length > 0) throw new HostError(`${name}: a Linux kernel takes an initrd, no modules`, 66);
+  if (isLinux) return isBzImage(bytes) ? loadBzImage(image, facts, linux) : loadVmlinux(image, facts, linux);
+  if (isElf(bytes)) {
+    const { bits } = parseElf(bytes, name);
     const where = "in its first 8192 (version 1) or 32768 (version 2) bytes";
-    throw new HostError(`${image.name}: is a ${bits}-bit ELF file, but has no multiboot header ${where}`, 66);
+    throw new HostError(`${name}: is a ${bits}-bit ELF file, but has no multiboot header ${where}`, 66);
   }
-  if (isLinux(image.bytes)) {
-    throw new HostError(`${image.name}: is a Linux kernel (bzImage); booting these is not supported yet`, 66);
-  }
-  if (isBootSector(image.bytes)) {
-    if (modules.length > 0) throw new HostError(`${image.name}: a boot sector cannot be given modules`, 66);
+  if (isBootSector(bytes)) {
+    if (modules.length > 0) throw new HostError(`${name}: a boot sector cannot be given modules`, 66);
+    if (linux.initrd !== null) throw new HostError(`${name}: a boot sector cannot be given an initrd`, 66);
     return loadFlat(image, facts);
   }
-  throw new HostError(`${image.name}: ${whyNot(image.bytes)}`, 66);
-}
-
-function isLinux(bytes: Uint8Array): boolean {
-  const at = LINUX_MAGIC_OFFSET;
-  return bytes.length >= at + 4 && [...LINUX_MAGIC].every((c, i) => bytes[at + i] === c.charCodeAt(0));
+  throw new HostError(`${name}: ${whyNot(bytes)}`, 66);
 }
 
 function whyNot(bytes: Uint8Array): string {

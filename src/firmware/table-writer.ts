@@ -56,8 +56,9 @@ export class TableWriter {
     return this;
   }
   /** Replaces an earlier 32-bit word. */
-  patch32(offset: number, value: number): void {
+  patch32(offset: number, value: number): this {
     this.#view.setUint32(offset, value, true);
+    return this;
   }
   done(): Uint8Array {
     return this.#bytes.slice(0, this.length);

@@ -10,6 +10,8 @@ export const HIGH_RAM_BASE = 4 * GIB;
 /** Video memory and option ROMs of a display card, which this PC has not: an open bus. */
 export const VIDEO_HOLE = { base: 0xa0000, size: 128 * KIB } as const;
 
+/** Where every processor has its local APIC after a reset. */
+export const LAPIC_BASE = 0xfee00000;
 export const IOAPIC_BASE = 0xfec00000;
 export const HPET_BASE = 0xfed00000;
 export const TESTDEV_BASE = 0xff000000;

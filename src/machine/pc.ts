@@ -18,6 +18,7 @@ import { SystemControl } from "../devices/system-control.ts";
 import { Uart16550 } from "../devices/uart16550.ts";
 import type { BootFile, BootPlan, MemoryFacts } from "../firmware/boot-plan.ts";
 import { e820 } from "../firmware/e820.ts";
+import { type FirmwareTables, firmwareTables } from "../firmware/firmware-tables.ts";
 import { loadImage } from "../firmware/load-image.ts";
 import { ApicFabric } from "../intc/apic-fabric.ts";
 import { IoApic } from "../intc/ioapic.ts";
@@ -37,11 +38,12 @@ import { Clock } from "../sim/clock.ts";
 import { EventQueue } from "../sim/event-queue.ts";
 import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
+import { boardFacts } from "./board-facts.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
 import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
-import { type BoardProcessor, engineArea, type ProcessorOptions, processorMaker } from "./processor.ts";
+import { type BoardProcessor, engineArea, processorFacts, type ProcessorOptions, processorMaker } from "./processor.ts";
 import { cmosMemory, enterVirtualWire, initialisePics, resetParts } from "./reset.ts";
 import { Scheduler, STOP } from "./scheduler.ts";
 import { SeededChoice } from "./seeded-choice.ts";
@@ -57,6 +59,8 @@ export type PcOptions = {
   readonly memory: number;
   readonly image: BootFile;
   readonly modules?: readonly BootFile[];
+  /** For Linux only. */
+  readonly initrd?: BootFile | null;
   readonly vendor?: Vendor;
   /** `+name` and `-name`. */
   readonly features?: readonly string[];
@@ -93,6 +97,8 @@ export class Pc implements Stateful {
   readonly scheduler: Scheduler;
   readonly serialFeed: SerialFeed;
   readonly keyboard: Ps2Keyboard;
+  /** ACPI and MultiProcessor tables. */
+  readonly firmware: FirmwareTables;
   /** What was loaded and how it starts. */
   readonly plan: BootPlan;
   readonly #options: PcOptions;
@@ -115,7 +121,9 @@ export class Pc implements Stateful {
       throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high };
-    this.plan = loadImage(options.image, options.modules ?? [], this.#facts);
+    const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [] } = options;
+    this.firmware = firmwareTables(boardFacts(cpus, processorFacts(vendor, features)));
+    this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
     this.#memory = allocate(engineBytes + memory);
@@ -348,7 +356,7 @@ export class Pc implements Stateful {
     resetParts(this.parts, kind);
     enterVirtualWire(this.lapics[0]!);
     initialisePics(this.pic.masterWindow, this.pic.slaveWindow);
-    for (const { address, bytes, size } of this.plan.pieces) {
+    for (const { address, bytes, size } of [...this.firmware.pieces, ...this.plan.pieces]) {
       // A machine that was just switched on has zeros everywhere; writing them again would only make the host give memory.
       const zeros = kind === "power" ? 0 : size - bytes.length;
       if (zeros > 0) this.space.writeBlock(address + bytes.length, new Uint8Array(zeros), 0, zeros);

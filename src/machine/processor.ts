@@ -3,7 +3,7 @@
  */
 import { exists } from "../base/assert.ts";
 import { PAGE } from "../base/units.ts";
-import { CpuModel, type Vendor } from "../cpu/model.ts";
+import { CpuModel, FEATURES, SIGNATURE, type FeatureName, type Vendor } from "../cpu/model.ts";
 import { startProcessor } from "../cpu/start.ts";
 import { X86Cpu } from "../cpu/cpu.ts";
 import { codePagesOffset, Engine, engineBytes } from "../cpu/engine.ts";
@@ -51,6 +51,16 @@ export interface BoardProcessor extends Processor {
 /** Bytes in front of guest RAM that the engine needs, and where in them its map of pages with decoded code lies. */
 export function engineArea(cpus: number, ramBytes: number): { bytes: number; codePages: number } {
   return { bytes: engineBytes(cpus, ramBytes), codePages: codePagesOffset(cpus) };
+}
+
+/** CPUID.1:EAX and EDX of such a processor, for the firmware's tables. */
+export function processorFacts(vendor: Vendor, changes: readonly string[]): { signature: number; features: number } {
+  const model = new CpuModel(vendor, changes);
+  let features = 0;
+  for (const [name, [leaf, , register, bit]] of Object.entries(FEATURES)) {
+    if (leaf === 1 && register === "edx" && model.has(name as FeatureName)) features |= 1 << bit;
+  }
+  return { signature: SIGNATURE[vendor], features: features >>> 0 };
 }
 
 /** A maker of the processors of one machine, which share one engine. */

@@ -1,0 +1,49 @@
+/**
+ * What the firmware's tables tell about the board, as data: the machine derives it from its maps, so that the tables cannot say anything else than
+ * what is built.
+ */
+import type { ApicId, PhysAddr } from "../base/units.ts";
+
+/** An ISA interrupt that does not go to the I/O APIC input of its number, or not edge-triggered (ACPI 6.5, 5.2.12.5). */
+export type InterruptOverride = {
+  readonly irq: number;
+  readonly input: number;
+  readonly level: boolean;
+};
+
+/** A device of the ISA bus that an operating system does not find by itself. */
+export type IsaDevice = {
+  /** Four characters. */
+  readonly name: string;
+  /** Plug-and-play id, such as `PNP0501`. */
+  readonly id: string;
+  readonly uid?: number;
+  /** First port and number of ports of each range. */
+  readonly ports: readonly (readonly [number, number])[];
+  readonly irq: number | null;
+};
+
+export type BoardFacts = {
+  /** By processor; the first one is the bootstrap processor. */
+  readonly apicIds: readonly ApicId[];
+  /** CPUID.1:EAX and EDX. */
+  readonly signature: number;
+  readonly features: number;
+  readonly lapicBase: PhysAddr;
+  readonly ioapicBase: PhysAddr;
+  readonly ioapicId: number;
+  readonly hpetBase: PhysAddr;
+  /** Low word of its capabilities register. */
+  readonly hpetId: number;
+  readonly overrides: readonly InterruptOverride[];
+  /** ISA interrupts that reach the I/O APIC, with their inputs. */
+  readonly isaInputs: readonly (readonly [number, number])[];
+  /** Input of the I/O APIC that hears the 8259 pair. */
+  readonly extIntInput: number;
+  readonly sci: number;
+  /** First port of the power management block, the SMI command port and the reset control register. */
+  readonly pmBase: number;
+  readonly smiCommand: number;
+  readonly resetPort: number;
+  readonly isaDevices: readonly IsaDevice[];
+};

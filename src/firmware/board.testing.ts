@@ -1,0 +1,29 @@
+/** For tests: a board that tables can tell about. */
+import type { BoardFacts } from "./board-facts.ts";
+
+export const BOARD: BoardFacts = {
+  apicIds: [0, 1, 2, 3],
+  signature: 0x106a5,
+  features: 0x0789abfd,
+  lapicBase: 0xfee00000,
+  ioapicBase: 0xfec00000,
+  ioapicId: 0,
+  hpetBase: 0xfed00000,
+  hpetId: 0x8086a201,
+  overrides: [
+    { irq: 0, input: 2, level: false },
+    { irq: 9, input: 9, level: true },
+  ],
+  isaInputs: [
+    [0, 2],
+    [1, 1],
+    [4, 4],
+    [9, 9],
+  ],
+  extIntInput: 0,
+  sci: 9,
+  pmBase: 0x600,
+  smiCommand: 0xb2,
+  resetPort: 0xcf9,
+  isaDevices: [{ name: "COM1", id: "PNP0501", uid: 1, ports: [[0x3f8, 8]], irq: 4 }],
+};

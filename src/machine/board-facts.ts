@@ -1,0 +1,61 @@
+/**
+ * What the firmware tells about this board, derived from the maps that the board is built by.
+ */
+import { HPET_TIMERS, hpetId } from "../devices/hpet.regs.ts";
+import type { BoardFacts, IsaDevice } from "../firmware/board-facts.ts";
+import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import { HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PORT } from "./memory-map.ts";
+
+const ISA_DEVICES: readonly IsaDevice[] = [
+  {
+    name: "PIC",
+    id: "PNP0000",
+    ports: [
+      [PORT.picMaster, 2],
+      [PORT.picSlave, 2],
+      [PORT.elcr, 2],
+    ],
+    irq: null,
+  },
+  { name: "TMR", id: "PNP0100", ports: [[PORT.pit, 4]], irq: IRQ.timer },
+  { name: "RTC", id: "PNP0B00", ports: [[PORT.rtc, 2]], irq: IRQ.rtc },
+  {
+    name: "KBD",
+    id: "PNP0303",
+    ports: [
+      [PORT.keyboardData, 1],
+      [PORT.keyboardCommand, 1],
+    ],
+    irq: IRQ.keyboard,
+  },
+  { name: "MOU", id: "PNP0F13", ports: [], irq: IRQ.mouse },
+  { name: "COM1", id: "PNP0501", uid: 1, ports: [[PORT.com1, 8]], irq: IRQ.serial1 },
+  { name: "FPU", id: "PNP0C04", ports: [], irq: IRQ.coprocessor },
+];
+
+/** @param processor CPUID.1:EAX and EDX */
+export function boardFacts(
+  cpus: number,
+  processor: { readonly signature: number; readonly features: number },
+): BoardFacts {
+  const isa = IRQ_LINES.filter(line => line.pic >= 0);
+  return {
+    apicIds: Array.from({ length: cpus }, (_, n) => n),
+    ...processor,
+    lapicBase: LAPIC_BASE,
+    ioapicBase: IOAPIC_BASE,
+    ioapicId: 0,
+    hpetBase: HPET_BASE,
+    hpetId: hpetId(HPET_TIMERS),
+    overrides: isa
+      .filter(({ irq, ioapic }) => irq !== ioapic || irq === IRQ.acpi)
+      .map(({ irq, ioapic }) => ({ irq, input: ioapic, level: irq === IRQ.acpi })),
+    isaInputs: isa.map(({ irq, ioapic }) => [irq, ioapic] as const),
+    extIntInput: EXTINT_PIN,
+    sci: IRQ.acpi,
+    pmBase: PORT.acpi,
+    smiCommand: PORT.smiCommand,
+    resetPort: PORT.resetControl,
+    isaDevices: ISA_DEVICES,
+  };
+}
