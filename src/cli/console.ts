@@ -18,7 +18,7 @@ export class Console {
   failure: string | null = null;
   readonly #keys: number[] = [];
   readonly #buffer = new Uint8Array(FLUSH_BYTES);
-  readonly #showsProgress = process.stderr.isTTY === true && process.env.TERM !== "dumb";
+  readonly #showsProgress = process.stderr.isTTY === true && !["", "dumb"].includes(process.env.TERM ?? "");
   #used = 0;
   #escape = false;
   #progressShown = false;

@@ -161,7 +161,8 @@ export class Session {
 
   #progressText(hostMs: number): string {
     const rate = this.#pc.retired / 1e3 / Math.max(1, hostMs - this.#began);
-    return `${timeText(this.#pc.clock.now())} of virtual time, ${rate.toFixed(1)} M instructions/s`;
+    const hint = this.#console.interactive ? " (Ctrl-A x leaves)" : "";
+    return `${timeText(this.#pc.clock.now())} of virtual time, ${rate.toFixed(1)} M instructions/s${hint}`;
   }
 
   async #makeReport(exit: Exit): Promise<Report> {
