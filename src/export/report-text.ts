@@ -20,6 +20,7 @@ const HEAD = ["vector", "source", "count", "per CPU", "latency min", "p50", "p99
 /** Columns that hold words. */
 const LEFT = new Set([1, 3]);
 const MAX_CPUS_SHOWN = 8;
+const MAX_PAIRS_SHOWN = 4;
 /** Below this, instructions are shown one by one. */
 const SMALL = 100_000;
 
@@ -28,15 +29,22 @@ function spreadCells(latency: Spread): string[] {
   return [latency.min, latency.p50, latency.p99, latency.max].map(timeText);
 }
 
+/** `5/0/3` for a few CPUs; for many only those that took any: `0:5 17:3`. */
+function spreadOverCpus(perCpu: readonly number[]): string {
+  if (perCpu.length <= MAX_CPUS_SHOWN) return perCpu.join("/");
+  const some = perCpu.flatMap((count, cpu) => (count > 0 ? [`${cpu}:${count}`] : []));
+  const more = some.length > MAX_PAIRS_SHOWN ? ` +${some.length - MAX_PAIRS_SHOWN} CPUs` : "";
+  return some.slice(0, MAX_PAIRS_SHOWN).join(" ") + more;
+}
+
 function row(interrupt: InterruptReport): string[] {
   const { perCpu, sources } = interrupt;
-  const shown = perCpu.slice(0, MAX_CPUS_SHOWN).join("/");
   const first = sources[0]?.name ?? "-";
   return [
     hexOf(interrupt.vector),
     sources.length > 1 ? `${first} +${sources.length - 1}` : first,
     String(interrupt.count),
-    perCpu.length > MAX_CPUS_SHOWN ? `${shown}/...` : shown,
+    spreadOverCpus(perCpu),
     ...spreadCells(interrupt.latencyNs),
     interrupt.handlerNs.count === 0 ? "-" : timeText(interrupt.handlerNs.p50),
     String(interrupt.eois),

@@ -113,6 +113,22 @@ describe("report", () => {
     expect(lines).toContain("note: a note");
   });
 
+  test("of many CPUs only those are shown that took any", () => {
+    const [interrupt] = report.interrupts;
+    const perCpu = Array.from({ length: 64 }, () => 0);
+    perCpu[3] = 1;
+    perCpu[40] = 7;
+    const few = reportText({ ...report, interrupts: [{ ...interrupt!, perCpu }] });
+    expect(few.join("\n")).toMatch(/ 3:1 40:7 /);
+    const all = reportText({ ...report, interrupts: [{ ...interrupt!, perCpu: perCpu.map(() => 2) }] });
+    expect(all.join("\n")).toMatch(/ 0:2 1:2 2:2 3:2 \+60 CPUs /);
+  });
+
+  test("few instructions are counted one by one", () => {
+    expect(reportText({ ...report, instructions: 99_999 })[0]).toContain("; 99999 instructions, ");
+    expect(reportText({ ...report, instructions: 100_000 })[0]).toContain("; 0.1 M instructions, ");
+  });
+
   test("times have three digits and a fitting unit", () => {
     expect([0, 999, 1000, 1_250_000, 30_100_000_000].map(timeText)).toEqual([
       "0 ns",
