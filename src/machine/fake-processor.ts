@@ -44,6 +44,8 @@ export class FakeProcessor implements BoardProcessor {
 
   start(_entry: EntryState): void {}
 
+  presetMsrs(): void {}
+
   shutdownReason(): string {
     return `CPU ${this.index}: triple fault`;
   }

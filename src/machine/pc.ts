@@ -4,6 +4,7 @@
 import { HostError } from "../base/assert.ts";
 import { MIB, type Ns, PAGE } from "../base/units.ts";
 import type { Vendor } from "../cpu/model.ts";
+import { PHYSICAL_BITS } from "../cpu/system/control-bits.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
 import { FwCfg } from "../devices/fw-cfg.ts";
@@ -43,6 +44,7 @@ import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
 import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
+import { firmwareMtrrs } from "./mtrrs.ts";
 import { type BoardProcessor, engineArea, processorFacts, type ProcessorOptions, processorMaker } from "./processor.ts";
 import { cmosMemory, enterVirtualWire, initialisePics, resetParts } from "./reset.ts";
 import { Scheduler, STOP } from "./scheduler.ts";
@@ -362,6 +364,7 @@ export class Pc implements Stateful {
       if (zeros > 0) this.space.writeBlock(address + bytes.length, new Uint8Array(zeros), 0, zeros);
       this.space.writeBlock(address, bytes, 0, bytes.length);
     }
+    for (const cpu of this.cpus) cpu.presetMsrs(firmwareMtrrs(PHYSICAL_BITS));
     this.cpus[0]!.start(this.plan.entry);
     this.scheduler.reset();
   }

@@ -39,6 +39,8 @@ export interface BoardProcessor extends Processor {
   readonly tsc: TimestampCounter;
   /** Called after a reset, on the bootstrap processor only: it starts in this state instead of at the reset vector. */
   start(entry: EntryState): void;
+  /** Called after a reset, on every processor: MSRs as firmware leaves them, [index, low word, high word]. */
+  presetMsrs(values: readonly (readonly [number, number, number])[]): void;
   /** After a triple fault: what led to it, in one line. */
   shutdownReason(): string;
   /**
@@ -90,6 +92,11 @@ class PcProcessor extends X86Cpu implements BoardProcessor {
 
   start(entry: EntryState): void {
     startProcessor(this, entry);
+  }
+
+  presetMsrs(values: readonly (readonly [number, number, number])[]): void {
+    // A model without MTRRs refuses them.
+    for (const [index, low, high] of values) this.units.msrs.write(index, low, high);
   }
 
   shutdownReason(): string {
