@@ -62,6 +62,7 @@ export class Decoder {
   #repe = false;
   #repne = false;
   #lock = false;
+  #prefix66 = false;
   #map = 0;
   #opcode = 0;
   #immediate = 0;
@@ -151,7 +152,6 @@ export class Decoder {
     this.modrm = 0;
     this.#prefix66 = false;
   }
-  #prefix66 = false;
 
   #readPrefixes(): number {
     for (;;) {
@@ -322,12 +322,13 @@ export class Decoder {
     const string =
       this.#map === 0 &&
       ((this.#opcode >= 0xa4 && this.#opcode <= 0xa7) || (this.#opcode >= 0xaa && this.#opcode <= 0xaf));
-    if (!string) return this.#map === 0 && this.#opcode === 0x90 && this.rex & 1 ? "xchg_EG" : this.#widen(row, size);
+    if (!string) return this.#map === 0 && this.#opcode === 0x90 && this.rex & 1 ? "xchg_EG" : this.#nameByRex(row);
     const compares = row.name === "cmps" || row.name === "scas";
     const repeat = this.#repne ? (compares ? "_repne" : "_repe") : this.#repe ? "_repe" : "";
     return `${row.name}${repeat}_a${this.addressSize}`;
   }
-  #widen(row: Row, _size: Size): string {
+  /** CMPXCHG8B becomes CMPXCHG16B by REX.W. */
+  #nameByRex(row: Row): string {
     if (row.name === "cmpxchg8b" && this.rex & 8) {
       if (!this.#model.has("cx16")) throw UNDEFINED;
       return "cmpxchg16b";

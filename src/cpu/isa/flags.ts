@@ -2,7 +2,7 @@
  * Arithmetic flags as generated code keeps them (Intel SDM vol. 1, section 3.4.3.1): the result, sign-extended to 64 bits, gives ZF, SF and PF; a word of
  * carries gives CF (bit 31), OF (bit 31 xor bit 30) and AF (bit 3). Bits 15:8 and 0 correct PF and SF when flags were loaded as a whole.
  */
-import { c32, c64, type Ex, i32, i64, select } from "../emit/expr.ts";
+import { c32, c64, type Ex, i32, i64 } from "../emit/expr.ts";
 import * as L from "../layout.ts";
 import type { Ops, Size } from "./ops.ts";
 
@@ -125,6 +125,3 @@ export function condition(o: Ops, code: number): Ex {
       return negate(i32.or(less(), i64.eqz(result())));
   }
 }
-
-/** `condition ? a : b` of any type. */
-export const choose = select;
