@@ -62,6 +62,12 @@ function table(rows: string[][]): string[] {
   );
 }
 
+/** ` (0x31, 0x40)`: the vectors for which `count` is not 0. */
+function vectorsWith(report: Report, count: (interrupt: InterruptReport) => number): string {
+  const vectors = report.interrupts.filter(interrupt => count(interrupt) > 0).map(({ vector }) => hexOf(vector));
+  return ` (${vectors.join(", ")})`;
+}
+
 /** Lines without their ends. */
 export function reportText(report: Report): string[] {
   const lines: string[] = [];
@@ -75,7 +81,10 @@ export function reportText(report: Report): string[] {
   if (report.nmis > 0) facts.push(`NMI: ${report.nmis}`);
   const { localApic, pic } = report.spurious;
   if (localApic + pic > 0) facts.push(`spurious: ${localApic} local APIC, ${pic} 8259`);
-  if (report.unhandled > 0) facts.push(`accepted and never taken: ${report.unhandled}`);
+  const coalesced = report.interrupts.reduce((sum, interrupt) => sum + interrupt.coalesced, 0);
+  if (coalesced > 0) facts.push(`merged with one that waited: ${coalesced}${vectorsWith(report, i => i.coalesced)}`);
+  if (report.unhandled > 0)
+    facts.push(`accepted and never taken: ${report.unhandled}${vectorsWith(report, i => i.unhandled)}`);
   if (facts.length > 0) lines.push("", facts.join("   "));
   for (const note of report.notes) lines.push(`note: ${note}`);
   if (report.stateHash !== null) lines.push(`state hash ${report.stateHash}`);

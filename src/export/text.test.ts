@@ -124,6 +124,13 @@ describe("report", () => {
     expect(all.join("\n")).toMatch(/ 0:2 1:2 2:2 3:2 \+60 CPUs /);
   });
 
+  test("merged interrupts and those never taken are told with their vectors", () => {
+    const [interrupt] = report.interrupts;
+    const interrupts = [interrupt!, { ...interrupt!, vector: 0x41, coalesced: 3, unhandled: 1 }];
+    const text = reportText({ ...report, interrupts, unhandled: 1 }).join("\n");
+    expect(text).toContain("merged with one that waited: 3 (0x41)   accepted and never taken: 1 (0x41)");
+  });
+
   test("few instructions are counted one by one", () => {
     expect(reportText({ ...report, instructions: 99_999 })[0]).toContain("; 99999 instructions, ");
     expect(reportText({ ...report, instructions: 100_000 })[0]).toContain("; 0.1 M instructions, ");
