@@ -34,6 +34,8 @@ export class CodeFetch {
   readonly #engine: Engine;
   #host = 0;
   #physical = 0;
+  /** A record that was made for one execution only: the next block may be written over it, so no branch in it is patched. */
+  #temporary = 0;
   /** The page has to be read through the bus. */
   #device = false;
 
@@ -45,6 +47,8 @@ export class CodeFetch {
 
   /** Looks for the code at RIP. `branch`: the record of a direct branch that leads there, 0 for none. */
   find(branch: number): number {
+    if (branch === this.#temporary) branch = 0;
+    this.#temporary = 0;
     const s = this.#ctx.state;
     const mode = s.codeMode;
     const rip = mode === MODE.code64 ? s.num(L.RIP) : s.lo(L.RIP);
@@ -127,7 +131,9 @@ export class CodeFetch {
   }
 
   #decode(key: string, have: number, mode: number, offset: number, hosts: readonly number[]): number {
-    return this.#engine.code.decodeAlone(key, have, mode, offset, hosts);
+    const record = this.#engine.code.decodeAlone(key, have, mode, offset, hosts);
+    this.#temporary = key === "" ? record : 0;
+    return record;
   }
 
   #gather(bytes: Uint8Array, at: number, count: number): number {
