@@ -57,7 +57,10 @@ export class CodeFetch {
     const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
     if (!this.#translate(linear)) return CODE_FETCH.fault;
     const code = this.#engine.code;
-    if (code.full) code.drop();
+    if (code.full) {
+      code.drop();
+      branch = 0;
+    }
     const offset = linear & 0xfff;
     const pageStart = rip - offset;
     const wholePage = pageStart + PAGE - 1 <= limit && pageStart >= 0;
