@@ -28,7 +28,7 @@ await build({
   outfile: `${dist}/iretq.js`,
   // commander is CommonJS inside: it requires node's own modules.
   banner: {
-    js: '#!/usr/bin/env node\nimport { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);',
+    js: '#!/usr/bin/env node\nimport { createRequire as makeRequire } from "node:module";\nconst require = makeRequire(import.meta.url);',
   },
 });
 await chmod(`${dist}/iretq.js`, 0o755);

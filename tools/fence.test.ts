@@ -18,9 +18,10 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
   memory: ["base", "sim", "ports"],
   intc: ["base", "sim", "ports"],
   cpu: ["base", "sim", "ports"],
-  devices: ["base", "sim", "ports"],
+  pci: ["base", "sim", "ports"],
+  devices: ["base", "sim", "ports", "pci"],
   firmware: ["base", "ports"],
-  machine: ["base", "sim", "ports", "memory", "intc", "cpu", "devices", "firmware"],
+  machine: ["base", "sim", "ports", "memory", "intc", "cpu", "pci", "devices", "firmware"],
   check: ["base", "sim", "ports"],
   export: ["base", "sim", "ports", "check"],
   cli: ["base", "sim", "ports", "memory", "intc", "cpu", "devices", "firmware", "machine", "check", "export"],
@@ -28,6 +29,7 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
 /** Packages that a folder may use, besides what tests use. */
 const PACKAGES: { readonly [folder: string]: readonly string[] } = {
   export: ["@bufbuild/protobuf/wire"],
+  firmware: ["fflate", "fzstd"],
   cli: ["commander", "valibot", "iced-x86"],
 };
 /** The host: only the command line knows that there is one. */

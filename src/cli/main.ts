@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { HostError, ModelBug } from "../base/assert.ts";
 import { usePrebuiltInterpreter } from "../cpu/engine.ts";
+import { dumpTables } from "./acpi-dump.ts";
 import { parseCommandLine } from "./options.ts";
 import { Session } from "./session.ts";
 
@@ -30,6 +31,10 @@ async function main(): Promise<number> {
   try {
     const parsed = parseCommandLine(process.argv.slice(2), text => process.stdout.write(text));
     if (parsed.kind === "help") return 0;
+    if (parsed.kind === "acpi") {
+      dumpTables(parsed.options, line => process.stdout.write(`${line}\n`));
+      return 0;
+    }
     findInterpreter();
     return await new Session(parsed.options, demoPath()).run();
   } catch (error) {

@@ -16,6 +16,10 @@ export type RunOptions = {
   readonly append: string;
   /** `FILE ARGUMENTS…` each. */
   readonly modules: readonly string[];
+  /** Path of Linux' initial RAM disk. */
+  readonly initrd: string | null;
+  /** Unpack compressed kernels on the host. */
+  readonly unpack: boolean;
   readonly seed: number | null;
   readonly maxTime: Ns;
   readonly maxInstructions: number;
@@ -29,14 +33,21 @@ export type RunOptions = {
   readonly noReboot: boolean;
 };
 
+export type AcpiOptions = { readonly cpus: number; readonly folder: string };
+
 /** `help`: the text was written already. */
-export type Parsed = { readonly kind: "help" } | { readonly kind: "run"; readonly options: RunOptions };
+export type Parsed =
+  | { readonly kind: "help" }
+  | { readonly kind: "run"; readonly options: RunOptions }
+  | { readonly kind: "acpi"; readonly options: AcpiOptions };
 
 type Raw = {
   cpus: string;
   memory: string;
   append?: string;
   module?: string[];
+  initrd?: string;
+  unpack?: boolean;
   seed?: string;
   maxTime?: string;
   maxInstructions?: string;
@@ -60,6 +71,7 @@ const EXAMPLES = `
 Examples:
   iretq demo
   iretq run kernel.elf --cpus 4 --memory 512M --append "console=ttyS0" --module "initrd.img quiet"
+  iretq run vmlinuz --initrd initrd.img --append "console=ttyS0"
   iretq run kernel.elf --max-time 2s --report report.json --trace run.pftrace
   iretq run kernel.elf --log irq,exc 2> log.txt
 `;
@@ -92,6 +104,8 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     cpus: parseValue(PositiveCount, "--cpus", raw.cpus),
     memory: parseValue(Size, "--memory", raw.memory),
     append: raw.append ?? "",
+    initrd: given<string | null>(raw.initrd, text => parseValue(FileName, "--initrd", text), null),
+    unpack: raw.unpack !== false,
     modules: (raw.module ?? []).map(text => parseValue(FileName, "--module", text).trim()),
     seed: given<number | null>(raw.seed, text => parseValue(Count, "--seed", text), null),
     maxTime: given(raw.maxTime, text => parseValue(Duration, "--max-time", text), Number.POSITIVE_INFINITY),
@@ -121,8 +135,10 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
     .version(VERSION)
     .addHelpText("after", EXAMPLES);
   const run = quiet(program.command("run"))
-    .description("boot a kernel: multiboot 1 or 2, or boot sectors")
-    .argument("<image>", "multiboot kernel (ELF, or raw with load addresses) or boot sectors");
+    .description("boot a kernel: Linux, multiboot 1 or 2, or boot sectors")
+    .argument("<image>", "Linux bzImage or vmlinux, multiboot kernel (ELF, or raw with load addresses) or boot sectors")
+    .option("--initrd <file>", "Linux' initial RAM disk")
+    .option("--no-unpack", "let a compressed Linux kernel unpack itself");
   addRunOptions(run, "1", "256M").action((image: string, raw: Raw) => {
     parsed = { kind: "run", options: toOptions(image, raw) };
   });
@@ -130,13 +146,21 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
   addRunOptions(demo, "2", "64M").action((raw: Raw) => {
     parsed = { kind: "run", options: toOptions(null, raw) };
   });
+  quiet(program.command("acpi"))
+    .description("write the firmware tables of such a PC as files")
+    .requiredOption("--dump <folder>", "where to, one file per table")
+    .option("--cpus <n>", "number of CPUs, 1 to 64", "1")
+    .action((raw: { dump: string; cpus: string }) => {
+      const folder = parseValue(FileName, "--dump", raw.dump);
+      parsed = { kind: "acpi", options: { folder, cpus: parseValue(PositiveCount, "--cpus", raw.cpus) } };
+    });
   try {
     program.parse([...args], { from: "user" });
   } catch (error) {
     if (error instanceof ValueError) throw new HostError(error.message, 64);
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.help" && args.length === 0)
-      throw new HostError("say what to do: run, demo or --help", 64);
+      throw new HostError("say what to do: run, demo, acpi or --help", 64);
     if (error.exitCode !== 0) throw new HostError(error.message.replace(/^error: /, "").split("\n")[0]!, 64);
   }
   return parsed;

@@ -10,6 +10,7 @@ import { makeReport, type Report, reportJson } from "../export/report.ts";
 import { reportText, timeText } from "../export/report-text.ts";
 import { parseLogSelection, TextLog } from "../export/text-log.ts";
 import { HostError } from "../base/assert.ts";
+import { unpackKernel } from "../firmware/unpack-kernel.ts";
 import { type Exit, STATUS } from "../machine/exit.ts";
 import { Pc } from "../machine/pc.ts";
 import { Console } from "./console.ts";
@@ -44,12 +45,18 @@ export class Session {
   constructor(options: RunOptions, demo: string) {
     this.#options = options;
     const log = options.log === null ? null : parseLogSelection(options.log);
-    const image = readBootFile(options.image ?? demo, options.append);
+    const file = readBootFile(options.image ?? demo, options.append);
+    const image = options.unpack ? unpackKernel(file) : file;
+    const initrd = options.initrd === null ? null : readBootFile(options.initrd, "");
     const modules = options.modules.map(text =>
       readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
     );
     keepApart(
-      [["the image", options.image ?? demo], ...options.modules.map(text => ["a module", modulePath(text)] as const)],
+      [
+        ["the image", options.image ?? demo],
+        ...(options.initrd === null ? [] : [["the initrd", options.initrd] as const]),
+        ...options.modules.map(text => ["a module", modulePath(text)] as const),
+      ],
       [
         ...(options.report === null ? [] : [["--report", options.report] as const]),
         ...(options.trace === null ? [] : [["--trace", options.trace] as const]),
@@ -63,6 +70,7 @@ export class Session {
       memory,
       image,
       modules,
+      initrd,
       vendor,
       features,
       testDevices,
