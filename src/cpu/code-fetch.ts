@@ -34,8 +34,6 @@ export class CodeFetch {
   readonly #engine: Engine;
   #host = 0;
   #physical = 0;
-  /** A record that was made for one execution only: the next block may be written over it, so no branch in it is patched. */
-  #temporary = 0;
   /** The page has to be read through the bus. */
   #device = false;
 
@@ -47,8 +45,6 @@ export class CodeFetch {
 
   /** Looks for the code at RIP. `branch`: the record of a direct branch that leads there, 0 for none. */
   find(branch: number): number {
-    if (branch === this.#temporary) branch = 0;
-    this.#temporary = 0;
     const s = this.#ctx.state;
     const mode = s.codeMode;
     const rip = mode === MODE.code64 ? s.num(L.RIP) : s.lo(L.RIP);
@@ -57,10 +53,7 @@ export class CodeFetch {
     const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
     if (!this.#translate(linear)) return CODE_FETCH.fault;
     const code = this.#engine.code;
-    if (code.full) {
-      code.drop();
-      branch = 0;
-    }
+    if (code.full) code.drop();
     const offset = linear & 0xfff;
     const pageStart = rip - offset;
     const wholePage = pageStart + PAGE - 1 <= limit && pageStart >= 0;
@@ -134,9 +127,7 @@ export class CodeFetch {
   }
 
   #decode(key: string, have: number, mode: number, offset: number, hosts: readonly number[]): number {
-    const record = this.#engine.code.decodeAlone(key, have, mode, offset, hosts);
-    this.#temporary = key === "" ? record : 0;
-    return record;
+    return this.#engine.code.decodeAlone(key, have, mode, offset, hosts);
   }
 
   #gather(bytes: Uint8Array, at: number, count: number): number {

@@ -181,7 +181,11 @@ export class X86Cpu implements Processor {
         s.setLo(L.DEBT, 0);
       }
       if (s.int(L.DEBUG_TRAP) !== 0) s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) | L.PENDING.debugTrap);
-      if (s.int(L.PENDING_OFFSET) !== 0) this.#takeEvents();
+      if (s.int(L.PENDING_OFFSET) !== 0 && !this.#takeEvents() && s.int(L.COUNT) > 0) {
+        // What cannot be taken at once costs the time of an instruction.
+        s.setLo(L.COUNT, s.int(L.COUNT) - 1);
+        continue;
+      }
       if (this.#stopAsked || s.int(L.COUNT) === 0 || s.int(L.ACTIVITY_OFFSET) !== ACTIVITY.running) break;
       if (this.#mustStep()) this.#step();
       else this.#go();
@@ -210,12 +214,13 @@ export class X86Cpu implements Processor {
     return s.int(L.SHADOW) !== 0 && s.int(L.SHADOW_COUNT) === s.int(L.COUNT) + s.int(L.DEBT);
   }
 
-  /** At an instruction boundary: what waits is taken as far as it may be now. */
-  #takeEvents(): void {
+  /** At an instruction boundary: what waits is taken as far as it may be now. False: there was too much. */
+  #takeEvents(): boolean {
     const s = this.#s;
     if (s.int(L.SHADOW) !== 0 && !this.#shadowActive()) s.setLo(L.SHADOW, 0);
-    this.units.events.take();
+    const all = this.units.events.take();
     this.#derive();
+    return all;
   }
 
   /** Runs generated code until it comes back. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { EVENT } from "../ports/events.ts";
 import { ACTIVITY } from "../ports/processor.ts";
 import * as L from "./layout.ts";
-import { LongFixture } from "./long-fixture.ts";
+import { LongFixture, PLACE } from "./long-fixture.ts";
 import { FLAG } from "./state.ts";
 
 const CODE = 0x10000;
@@ -400,5 +400,19 @@ describe("shutdown (6.15)", () => {
     r.cpu.init(0);
     r.cpu.run(1);
     expect([r.s.selector(L.SEG.cs), r.s.int(L.CR0) & 1]).toEqual([0xf000, 0]);
+  });
+});
+
+describe("an interrupt that its own acknowledge raises again", () => {
+  test("through a trap gate on an IST stack takes the machine for ever, but time passes and the run ends", () => {
+    const rig = new Rig([]);
+    rig.apic.acknowledge = () => VECTOR;
+    rig.gate(VECTOR, HANDLERS, 0x8f, undefined, 1);
+    rig.memory.setUint32(PLACE.tss + 0x24, PLACE.stack, true);
+    rig.cpu.intr(true);
+    expect(rig.go(5)).toBe(5);
+    // 64 at a boundary, and five boundaries of which none lets an instruction retire.
+    expect(rig.events.filter(name => name === "interrupt")).toHaveLength(5 * 64);
+    expect(rig.rip).toBe(HANDLERS);
   });
 });

@@ -13,6 +13,9 @@ import { nextEvent, TAKE } from "./system/interrupt-window.ts";
 import type { Mmu } from "./system/mmu.ts";
 import type { Segmentation } from "./system/segmentation.ts";
 
+/** Events taken at one boundary before time passes. */
+const MOST_AT_ONCE = 64;
+
 export class Events {
   readonly #ctx: CpuContext;
   readonly #mmu: Mmu;
@@ -47,10 +50,13 @@ export class Events {
     return (pending & L.PENDING.intr) !== 0 && (s.int(L.FLAG_OTHER) & FLAG.if) !== 0;
   }
 
-  /** Takes everything that may be taken now. The shadow word is valid. */
-  take(): void {
+  /**
+   * Takes everything that may be taken now. The shadow word is valid. False: there was so much that time has to pass first (an interrupt that is raised
+   * again by its own acknowledge, through a gate that leaves IF set, would go on for ever).
+   */
+  take(): boolean {
     const s = this.#ctx.state;
-    for (;;) {
+    for (let taken = 0; taken < MOST_AT_ONCE; taken++) {
       const pending = s.int(L.PENDING_OFFSET);
       // INIT comes first whatever the processor does; a start-up IPI behind it waits for the wait-for-SIPI state.
       if ((pending & L.PENDING.init) !== 0) {
@@ -60,7 +66,7 @@ export class Events {
       const activity = s.int(L.ACTIVITY_OFFSET);
       const trap = s.int(L.DEBUG_TRAP);
       const event = nextEvent(activity, pending, trap, s.int(L.FLAG_OTHER), s.int(L.SHADOW), s.int(L.NMI_BLOCKED));
-      if (event === TAKE.none) return;
+      if (event === TAKE.none) return true;
       if (event === TAKE.sipi) {
         this.#startup();
         continue;
@@ -72,6 +78,7 @@ export class Events {
         this.#exceptions.nmi();
       } else this.#exceptions.external(this.#ctx.apic.acknowledge());
     }
+    return false;
   }
 
   /** A fault of the instruction at RIP. */
