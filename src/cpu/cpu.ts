@@ -181,13 +181,11 @@ export class X86Cpu implements Processor {
         s.setLo(L.DEBT, 0);
       }
       if (s.int(L.DEBUG_TRAP) !== 0) s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) | L.PENDING.debugTrap);
-      if (s.int(L.PENDING_OFFSET) !== 0 && !this.#takeEvents() && s.int(L.COUNT) > 0) {
-        // What cannot be taken at once costs the time of an instruction.
-        s.setLo(L.COUNT, s.int(L.COUNT) - 1);
-        continue;
-      }
+      const free = s.int(L.PENDING_OFFSET) === 0 || this.#takeEvents();
       if (this.#stopAsked || s.int(L.COUNT) === 0 || s.int(L.ACTIVITY_OFFSET) !== ACTIVITY.running) break;
-      if (this.#mustStep()) this.#step();
+      // What could not be taken at once costs the time of an instruction.
+      if (!free) s.setLo(L.COUNT, s.int(L.COUNT) - 1);
+      else if (this.#mustStep()) this.#step();
       else this.#go();
     }
     return this.#finish();

@@ -411,8 +411,8 @@ describe("an interrupt that its own acknowledge raises again", () => {
     rig.memory.setUint32(PLACE.tss + 0x24, PLACE.stack, true);
     rig.cpu.intr(true);
     expect(rig.go(5)).toBe(5);
-    // 64 at a boundary, and five boundaries of which none lets an instruction retire.
-    expect(rig.events.filter(name => name === "interrupt")).toHaveLength(5 * 64);
+    // 64 at a boundary: at the first, and behind each of the five nanoseconds, in which no instruction retires.
+    expect(rig.events.filter(name => name === "interrupt")).toHaveLength(6 * 64);
     expect(rig.rip).toBe(HANDLERS);
   });
 });
