@@ -40,6 +40,7 @@ export type VectorStats = {
 /** Chains of causes are remembered this far back; a power of two. */
 const RING = 1 << 12;
 const RING_MASK = RING - 1;
+/** A power of two. */
 const MAX_NESTING = 64;
 const SOURCES = 6 * 256;
 const NMI_VECTOR = 2;
@@ -108,49 +109,20 @@ export class InterruptStats implements TraceListener {
   }
 
   event(time: Ns, kind: number, subject: number, a: number, b: number, c: number, id: CauseId, cause: CauseId): void {
+    // The most frequent ones first.
     switch (kind) {
-      case EVENT.lineLevel:
-        this.#remember(id, time, KIND.unknown);
+      case EVENT.interrupt:
+        this.#taken(time, subject, a, b, c, cause);
         return;
-      case EVENT.picRequest:
-        this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
-        return;
-      case EVENT.ioapicSend:
-        this.#sent(id, cause, time, subject & 255);
-        return;
-      case EVENT.ioapicEoi:
-        this.#again[subject & 255] = b !== 0 ? time : -1;
-        return;
-      case EVENT.lvtFire:
-        this.#chain(id, cause, time, sourceCode(KIND.lvt, a));
-        return;
-      case EVENT.ipiSend:
-        this.#remember(id, time, sourceCode(KIND.ipi, 0));
-        return;
-      case EVENT.msi:
-        this.#remember(id, time, sourceCode(KIND.msi, 0));
+      case EVENT.iret:
+        this.#leave(subject, time);
         return;
       case EVENT.lapicAccept:
         this.#chain(id, cause, time, KIND.unknown);
         this.#accepted(a, c);
         return;
-      case EVENT.picAck:
-        this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
-        if (b === 0) this.#picVector[subject & 15] = a;
-        else this.spuriousPic++;
-        return;
-      case EVENT.interrupt:
-        this.#taken(time, subject, a, b, c, cause);
-        return;
       case EVENT.lapicEoi:
         if (a >= 0) this.#of(a).eois++;
-        return;
-      case EVENT.picEoi:
-        if (this.#picVector[subject & 15]! >= 0) this.#of(this.#picVector[subject & 15]!).eois++;
-        return;
-      case EVENT.nmi:
-        this.nmis++;
-        this.#enter(subject, NMI_VECTOR, time);
         return;
       case EVENT.exception:
         this.exceptions[a & 255]!++;
@@ -160,8 +132,38 @@ export class InterruptStats implements TraceListener {
         this.softwareInterrupts[a & 255]!++;
         this.#enter(subject, -1, time);
         return;
-      case EVENT.iret:
-        this.#leave(subject, time);
+      case EVENT.ipiSend:
+        this.#remember(id, time, sourceCode(KIND.ipi, 0));
+        return;
+      case EVENT.lvtFire:
+        this.#chain(id, cause, time, sourceCode(KIND.lvt, a));
+        return;
+      case EVENT.lineLevel:
+        this.#remember(id, time, KIND.unknown);
+        return;
+      case EVENT.ioapicSend:
+        this.#sent(id, cause, time, subject & 255);
+        return;
+      case EVENT.picRequest:
+        this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
+        return;
+      case EVENT.ioapicEoi:
+        this.#again[subject & 255] = b !== 0 ? time : -1;
+        return;
+      case EVENT.msi:
+        this.#remember(id, time, sourceCode(KIND.msi, 0));
+        return;
+      case EVENT.picAck:
+        this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
+        if (b === 0) this.#picVector[subject & 15] = a;
+        else this.spuriousPic++;
+        return;
+      case EVENT.picEoi:
+        if (this.#picVector[subject & 15]! >= 0) this.#of(this.#picVector[subject & 15]!).eois++;
+        return;
+      case EVENT.nmi:
+        this.nmis++;
+        this.#enter(subject, NMI_VECTOR, time);
         return;
     }
   }
@@ -219,7 +221,7 @@ export class InterruptStats implements TraceListener {
 
   #enter(cpu: number, vector: number, time: Ns): void {
     const depth = this.#depth[cpu]!++;
-    const slot = cpu * MAX_NESTING + (depth % MAX_NESTING);
+    const slot = cpu * MAX_NESTING + (depth & (MAX_NESTING - 1));
     this.#stackVector[slot] = vector;
     this.#stackTime[slot] = time;
   }
@@ -227,7 +229,7 @@ export class InterruptStats implements TraceListener {
   #leave(cpu: number, time: Ns): void {
     if (this.#depth[cpu] === 0) return;
     const depth = --this.#depth[cpu]!;
-    const slot = cpu * MAX_NESTING + (depth % MAX_NESTING);
+    const slot = cpu * MAX_NESTING + (depth & (MAX_NESTING - 1));
     const vector = this.#stackVector[slot]!;
     if (vector >= 0) this.#of(vector).handler.add(time - this.#stackTime[slot]!);
   }
