@@ -14,6 +14,11 @@ const REASONS: { readonly [code: string]: string } = {
   EPIPE: "nobody reads it any more",
   ENOTDIR: "not a directory",
   EROFS: "read-only file system",
+  EEXIST: "exists already",
+  EPERM: "operation not permitted",
+  EIO: "input/output error",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "too many symbolic links",
   ERR_FS_FILE_TOO_LARGE: "is too large",
 };
 
