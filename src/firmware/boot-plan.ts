@@ -66,4 +66,6 @@ export type MemoryFacts = {
   readonly lowBytes: number;
   /** Bytes of RAM from 4 GiB on. */
   readonly highBytes: number;
+  /** Ranges that are neither RAM nor free, above the RAM below 4 GiB. */
+  readonly reserved?: readonly { readonly base: number; readonly length: number }[];
 };

@@ -23,6 +23,7 @@ export function e820(facts: MemoryFacts): E820Entry[] {
     { base: BIOS_AREA, length: MIB - BIOS_AREA, type: E820.reserved },
   ];
   if (facts.lowBytes > MIB) entries.push({ base: MIB, length: facts.lowBytes - MIB, type: E820.usable });
+  for (const { base, length } of facts.reserved ?? []) entries.push({ base, length, type: E820.reserved });
   // The top of the 32-bit space holds the firmware's ROM, the APICs and the HPET.
   entries.push({ base: 0xfec00000, length: 4 * GIB - 0xfec00000, type: E820.reserved });
   if (facts.highBytes > 0) entries.push({ base: 4 * GIB, length: facts.highBytes, type: E820.usable });

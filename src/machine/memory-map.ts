@@ -4,8 +4,8 @@
 import { HostError } from "../base/assert.ts";
 import { GIB, KIB, MIB, PAGE } from "../base/units.ts";
 
-/** RAM below this lies at its own address, RAM above it at 4 GiB: the hole holds the devices. */
-export const LOW_RAM_LIMIT = 3 * GIB;
+/** RAM below this lies at its own address, RAM above it at 4 GiB: the hole holds PCI (see pci-map.ts) and the devices. */
+export const LOW_RAM_LIMIT = 2816 * MIB;
 export const HIGH_RAM_BASE = 4 * GIB;
 /** Video memory and option ROMs of a display card, which this PC has not: an open bus. */
 export const VIDEO_HOLE = { base: 0xa0000, size: 128 * KIB } as const;
@@ -41,6 +41,8 @@ export const PORT = {
   fwCfg: 0x510,
   fwCfgDma: 0x514,
   acpi: 0x600,
+  pciConfig: 0xcf8,
+  /** Lies under CONFIG_ADDRESS of PCI. */
   resetControl: 0xcf9,
   smiCommand: 0xb2,
   testIrq: 0x2000,

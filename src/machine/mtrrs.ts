@@ -2,13 +2,14 @@
  * The memory types that a PC's firmware leaves behind on every processor: everything write-back but the holes for devices. Intel SDM vol. 3A, 11.11
  * "Memory Type Range Registers (MTRRs)". Kernels believe that a PC without them is broken, and then do not use the PAT.
  */
-import { LOW_RAM_LIMIT } from "./memory-map.ts";
+import { GIB } from "../base/units.ts";
+import { ECAM } from "./pci-map.ts";
 
 /** MSR index, low word, high word. */
 export type MsrValue = readonly [number, number, number];
 
+/** Base and mask of variable range n are at 2n and 2n + 1 from here. */
 const PHYSBASE0 = 0x200;
-const PHYSMASK0 = 0x201;
 const FIX64K_00000 = 0x250;
 const FIX16K_80000 = 0x258;
 const FIX16K_A0000 = 0x259;
@@ -22,13 +23,20 @@ const VALID = 0x800;
 /** E and FE, default type write-back. */
 const ENABLED = 0xc06;
 
+/** What lies between RAM below 4 GiB and the end of these: PCI's configuration space, then PCI and the chip set. Powers of two. */
+const HOLES = [
+  { base: 3 * GIB, size: GIB },
+  { base: ECAM.base, size: ECAM.size },
+];
+
 /** @param physicalBits width of the processor's physical addresses */
 export function firmwareMtrrs(physicalBits: number): MsrValue[] {
   const highMask = 2 ** (physicalBits - 32) - 1;
   return [
-    // The last part of the lower 4 GiB: devices.
-    [PHYSBASE0, LOW_RAM_LIMIT + UNCACHED, 0],
-    [PHYSMASK0, LOW_RAM_LIMIT + VALID, highMask],
+    ...HOLES.flatMap(({ base, size }, n): MsrValue[] => [
+      [PHYSBASE0 + 2 * n, base + UNCACHED, 0],
+      [PHYSBASE0 + 2 * n + 1, 2 ** 32 - size + VALID, highMask],
+    ]),
     [FIX64K_00000, WRITE_BACK, WRITE_BACK],
     [FIX16K_80000, WRITE_BACK, WRITE_BACK],
     [FIX16K_A0000, UNCACHED, UNCACHED],

@@ -190,15 +190,15 @@ test("impossible options are refused in one line with status 64", () => {
   }
 });
 
-test("RAM above 3 GiB lies at 4 GiB, and the hole below holds devices and open bus", () => {
+test("RAM above 2.75 GiB lies at 4 GiB, and the hole below holds devices and open bus", () => {
   const pc = board(() => {}, { memory: 3200 * MIB });
   const { space, ram } = pc;
   space.write(4096 * MIB, 4, 0x12345678);
-  expect(ram.read(3072 * MIB, 4)).toBe(0x12345678);
-  space.write(3072 * MIB - 4, 4, 0x9abcdef0);
-  expect(ram.read(3072 * MIB - 4, 4)).toBe(0x9abcdef0);
+  expect(ram.read(2816 * MIB, 4)).toBe(0x12345678);
+  space.write(2816 * MIB - 4, 4, 0x9abcdef0);
+  expect(ram.read(2816 * MIB - 4, 4)).toBe(0x9abcdef0);
   expect(space.read(3072 * MIB, 4)).toBe(0xffffffff);
-  expect(space.read(4096 * MIB + 128 * MIB, 4)).toBe(0xffffffff);
+  expect(space.read(4096 * MIB + 384 * MIB, 4)).toBe(0xffffffff);
   // 82093AA, 3.0: IOREGSEL reads back what was written to it.
   space.write(0xfec00000, 4, 1);
   expect(space.read(0xfec00000, 4)).toBe(1);

@@ -32,8 +32,10 @@ import { BusMaster } from "../memory/bus-master.ts";
 import { CpuBusPort } from "../memory/cpu-bus.ts";
 import { PortSpace } from "../memory/port-space.ts";
 import { Ram } from "../memory/ram.ts";
+import { PIRQ_COUNT } from "../pci/chipset.regs.ts";
 import { Line, type LinePin } from "../ports/line.ts";
 import type { Part, ResetKind } from "../ports/part.ts";
+import type { Window } from "../ports/window.ts";
 import { firstChoice } from "../sim/choice.ts";
 import { Clock } from "../sim/clock.ts";
 import { EventQueue } from "../sim/event-queue.ts";
@@ -43,6 +45,10 @@ import { boardFacts } from "./board-facts.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import { ECAM, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
+import { PciBoard } from "./pci-board.ts";
+import type { DeviceSpec } from "./pci-devices.ts";
+import { setUpPci } from "./pci-setup.ts";
 import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
 import { firmwareMtrrs } from "./mtrrs.ts";
 import { type BoardProcessor, engineArea, processorFacts, type ProcessorOptions, processorMaker } from "./processor.ts";
@@ -71,6 +77,8 @@ export type PcOptions = {
   /** Instructions per slice. */
   readonly slice?: number;
   readonly testDevices?: boolean;
+  /** PCI functions to add. */
+  readonly devices?: readonly DeviceSpec[];
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
   readonly noReboot?: boolean;
   /** A byte left the serial port. */
@@ -95,6 +103,7 @@ export class Pc implements Stateful {
   readonly lapics: LocalApic[] = [];
   readonly pic: PicPair;
   readonly ioapic: IoApic;
+  readonly pci: PciBoard;
   readonly uart: Uart16550;
   readonly scheduler: Scheduler;
   readonly serialFeed: SerialFeed;
@@ -122,7 +131,7 @@ export class Pc implements Stateful {
     if (!(cpus >= 1 && cpus <= MAX_CPUS))
       throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
     const { low, high } = splitRam(memory);
-    this.#facts = { lowBytes: low, highBytes: high };
+    this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
     const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [] } = options;
     this.firmware = firmwareTables(boardFacts(cpus, processorFacts(vendor, features)));
     this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp });
@@ -141,7 +150,7 @@ export class Pc implements Stateful {
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
     this.pic = this.#add(new PicPair(this.trace));
-    this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace }));
+    this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace, activeLow: PIRQ_ACTIVE_LOW }));
     this.#add(this.#fabric);
     this.#add(this.#nmiGate);
     const wires = this.#makeProcessors();
@@ -149,7 +158,8 @@ export class Pc implements Stateful {
 
     this.uart = this.#makeSerial();
     this.serialFeed = this.#add(new SerialFeed(this.queue, byte => this.uart.receive(byte)));
-    this.#makeTimers();
+    const pit = this.#makeTimers();
+    this.pci = this.#makePci(this.#makeSystemControl(pit));
     this.keyboard = this.#add(new Ps2Keyboard());
     this.#makeKeyboardController();
     this.#makePowerAndDebug();
@@ -252,7 +262,7 @@ export class Pc implements Stateful {
     return uart;
   }
 
-  #makeTimers(): void {
+  #makeTimers(): Pit8254 {
     const { queue } = this;
     const pit = this.#add(new Pit8254({ queue, irq: this.#pin(IRQ.timer) }));
     this.ports.map(pit.window, PORT.pit);
@@ -280,6 +290,12 @@ export class Pc implements Stateful {
       }),
     );
     this.space.mapWindow(hpet.window, HPET_BASE);
+    return pit;
+  }
+
+  /** Returns the reset control register, port 0xCF9. */
+  #makeSystemControl(pit: Pit8254): Window {
+    const { queue } = this;
     const control = this.#add(
       new SystemControl({
         queue,
@@ -292,7 +308,18 @@ export class Pc implements Stateful {
     );
     this.ports.map(control.port61, PORT.systemControl);
     this.ports.map(control.port92, PORT.fastA20);
-    this.ports.map(control.portCf9, PORT.resetControl);
+    return control.portCf9;
+  }
+
+  /** @param resetControl the register that lies under CONFIG_ADDRESS */
+  #makePci(resetControl: Window): PciBoard {
+    const { space, ports, queue } = this;
+    const pin = (line: number): LinePin => this.#pin(line);
+    const devices = this.#options.devices ?? [];
+    const pci = new PciBoard({ space, ports, queue, msi: this.#msi, pin, resetControl, devices });
+    for (const part of pci.parts) this.#add(part);
+    for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);
+    return pci;
   }
 
   #makeKeyboardController(): void {
@@ -358,6 +385,7 @@ export class Pc implements Stateful {
     resetParts(this.parts, kind);
     enterVirtualWire(this.lapics[0]!);
     initialisePics(this.pic.masterWindow, this.pic.slaveWindow);
+    setUpPci(this.pci.root, this.pic.elcrWindow);
     for (const { address, bytes, size } of [...this.firmware.pieces, ...this.plan.pieces]) {
       // A machine that was just switched on has zeros everywhere; writing them again would only make the host give memory.
       const zeros = kind === "power" ? 0 : size - bytes.length;

@@ -4,15 +4,16 @@
  */
 import { assert } from "../base/assert.ts";
 import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
-import { BUS_STATUS, type BusStatus, type Initiator } from "../ports/initiator.ts";
+import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
 import type { MsiTarget } from "../ports/message.ts";
-import type { AddressSpace } from "./address-space.ts";
+import type { MasterPort } from "../ports/pci.ts";
+import { ADDRESS_LIMIT, type AddressSpace } from "./address-space.ts";
 
 const MSI_BASE = 0xfee00000;
 const MSI_END = 0xfef00000;
 
-export class BusMaster implements Initiator {
-  readonly requester: Bdf;
+export class BusMaster implements MasterPort {
+  requester: Bdf;
   /** Bus-master enable: while false every access ends as `disabled`. */
   enabled = true;
   /** Cause that an interrupt message of the next write carries. */
@@ -28,7 +29,7 @@ export class BusMaster implements Initiator {
 
   read(address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
     assert(offset >= 0 && offset + length <= into.length, "bus master: read exceeds the buffer");
-    if (!this.enabled || overlapsMsi(address, length)) {
+    if (!this.enabled || overlapsMsi(address, length) || address + length > ADDRESS_LIMIT) {
       into.fill(0xff, offset, offset + length);
       return this.enabled ? BUS_STATUS.masterAbort : BUS_STATUS.disabled;
     }
@@ -40,6 +41,7 @@ export class BusMaster implements Initiator {
   write(address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
     assert(offset >= 0 && offset + length <= from.length, "bus master: write exceeds the buffer");
     if (!this.enabled) return BUS_STATUS.disabled;
+    if (address + length > ADDRESS_LIMIT) return BUS_STATUS.masterAbort;
     if (overlapsMsi(address, length)) return this.#message(address, from, offset, length);
     return this.#space.writeBlock(address, from, offset, length) ? BUS_STATUS.ok : BUS_STATUS.masterAbort;
   }

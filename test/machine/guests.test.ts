@@ -8,6 +8,7 @@ import { MIB } from "../../src/base/units.ts";
 import { InterruptStats } from "../../src/check/interrupt-stats.ts";
 import type { Exit } from "../../src/machine/exit.ts";
 import { Pc } from "../../src/machine/pc.ts";
+import { parseDevice } from "../../src/machine/pci-devices.ts";
 import { Rng } from "../../src/sim/rng.ts";
 
 type Guest = {
@@ -17,6 +18,8 @@ type Guest = {
   readonly cpus: number;
   readonly memoryMiB: number;
   readonly testDevices: boolean;
+  /** As after `--device`. */
+  readonly devices?: readonly string[];
   readonly status: number;
 };
 
@@ -38,6 +41,7 @@ class Run {
       memory: guest.memoryMiB * MIB,
       image: { name: guest.file, bytes, args: "" },
       testDevices: guest.testDevices,
+      devices: (guest.devices ?? []).map(parseDevice),
       onSerial: byte => {
         this.output += String.fromCharCode(byte);
       },

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { MIB } from "../../src/base/units.ts";
 import { Pc } from "../../src/machine/pc.ts";
+import { parseDevice } from "../../src/machine/pci-devices.ts";
 import {
   compareWithQemu,
   type GuestEntry,
@@ -29,6 +30,7 @@ function runHere(entry: GuestEntry): string[] {
     memory: entry.memoryMiB * MIB,
     image: { name: entry.file, bytes: new Uint8Array(readFileSync(join(guestsDirectory, entry.file))), args: "" },
     testDevices: entry.testDevices,
+    devices: (entry.devices ?? []).map(parseDevice),
     onSerial: byte => {
       output += String.fromCharCode(byte);
     },

@@ -1,0 +1,68 @@
+/**
+ * The functions that a user can add: `--device NAME[,key=value…]`. A row per device says its keys and makes it.
+ */
+import { HostError } from "../base/assert.ts";
+import { Edu } from "../devices/edu.ts";
+import type { Part } from "../ports/part.ts";
+import type { PciSlot } from "../pci/function.ts";
+import type { EventQueue } from "../sim/event-queue.ts";
+
+/** `bus` (id of a root port), `addr` (device number in hexadecimal) and `id` are for all devices. */
+export type DeviceSpec = { readonly name: string; readonly keys: ReadonlyMap<string, string> };
+
+export const ROOT_PORT = "root-port";
+const COMMON_KEYS = ["id", "bus", "addr"];
+const USAGE = 64;
+
+type Row = {
+  readonly keys: readonly string[];
+  readonly make: (slot: PciSlot, keys: ReadonlyMap<string, string>, queue: EventQueue) => Part;
+};
+
+const ROWS: { readonly [name: string]: Row } = {
+  edu: {
+    keys: ["dma_mask"],
+    make: (slot, keys, queue) => {
+      const mask = keys.get("dma_mask");
+      return new Edu(slot, { queue, ...(mask === undefined ? {} : { dmaMask: numberOf("dma_mask", mask) }) });
+    },
+  },
+};
+
+const refuse = (text: string): never => {
+  throw new HostError(text, USAGE);
+};
+
+function numberOf(key: string, text: string): number {
+  const value = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : refuse(`device: ${key}=${text} is no number below 2^53`);
+}
+
+/** What `--device` says. Throws {@link HostError} with status 64. */
+export function parseDevice(text: string): DeviceSpec {
+  const [name = "", ...rest] = text.split(",");
+  const known = name === ROOT_PORT ? [] : ROWS[name]?.keys;
+  if (known === undefined)
+    return refuse(`no device is called "${name}": there are ${[ROOT_PORT, ...Object.keys(ROWS)].join(", ")}`);
+  const keys = new Map<string, string>();
+  for (const item of rest) {
+    const [key = "", value] = item.split("=", 2);
+    if (value === undefined || value === "") refuse(`device ${name}: write ${key || "key"}=value`);
+    if (!known.includes(key) && !COMMON_KEYS.includes(key))
+      refuse(`device ${name} has no ${key}: there are ${[...known, ...COMMON_KEYS].join(", ")}`);
+    keys.set(key, value!);
+  }
+  return { name, keys };
+}
+
+/** The device number that `addr=` asks for; null when it is left out. */
+export function addressOf({ name, keys }: DeviceSpec): number | null {
+  const text = keys.get("addr");
+  if (text === undefined) return null;
+  const value = /^[0-9a-f]{1,2}$/i.test(text) ? Number.parseInt(text, 16) : -1;
+  return value >= 0 && value < 32 ? value : refuse(`device ${name}: addr=${text} is no device number from 0 to 1f`);
+}
+
+export function makeDevice(spec: DeviceSpec, slot: PciSlot, queue: EventQueue): Part {
+  return ROWS[spec.name]!.make(slot, spec.keys, queue);
+}

@@ -1,0 +1,30 @@
+/**
+ * What a PCI function needs of the board, without knowing it: places for its BARs, and a bus master's way to memory.
+ */
+import type { Bdf, CauseId } from "../base/units.ts";
+import type { Initiator } from "./initiator.ts";
+import type { Window } from "./window.ts";
+
+/** One window's place in an address space; it may move and vanish as often as the guest likes. */
+export interface Placement {
+  /** The window answers at `base` from now on. */
+  place(base: number): void;
+  /** It answers nowhere. */
+  remove(): void;
+}
+
+/**
+ * Memory or port addresses as seen by BARs. A BAR may be put upon anything: what the board itself has there goes first, then the BAR that was claimed
+ * first.
+ */
+export interface BarSpace {
+  /** To be called once per window, when the machine is built. */
+  claim(window: Window): Placement;
+}
+
+/** An {@link Initiator} whose requester id follows the bus number that the guest gives to the bus. */
+export interface MasterPort extends Initiator {
+  requester: Bdf;
+  /** Cause that an interrupt message of the next write carries. */
+  cause: CauseId;
+}
