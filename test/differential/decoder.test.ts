@@ -15,7 +15,7 @@ import { Rng } from "../../src/sim/rng.ts";
 const SLOT = 16;
 const LENGTH = 15;
 const CODE_BITS = [16, 32, 64] as const;
-const FEATURES = ["+movbe", "+bmi1", "+bmi2", "+abm", "+xsave", "+pcid"];
+const FEATURES = ["+movbe", "+abm", "+xsave", "+pcid"];
 const RANDOM = process.env.IRETQ_NIGHTLY === undefined ? 60_000 : 2_000_000;
 
 /** Our decoder: length, or 0 for #UD and −1 for #GP (too long). */

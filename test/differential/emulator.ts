@@ -28,7 +28,7 @@ const NX = 0x80000000;
 /** A REP instruction is run until RIP leaves it; none of ours takes longer. */
 const MAX_RUNS = 1000;
 /** Features of the host that the default model lacks, and that some rows need. */
-const FEATURES = ["+movbe", "+bmi1", "+bmi2", "+abm"];
+const FEATURES = ["+movbe", "+abm"];
 
 export class Emulator {
   readonly fixture = new CpuFixture(new CpuModel("GenuineIntel", FEATURES));

@@ -1,5 +1,5 @@
 /**
- * Bit tests and scans (Intel SDM vol. 2: BT, BTS, BTR, BTC, BSF, BSR, TZCNT, LZCNT, POPCNT, BSWAP). BT changes CF only.
+ * Bit tests and scans (Intel SDM vol. 2: BT, BTS, BTR, BTC, BSF, BSR, LZCNT, POPCNT, BSWAP). BT changes CF only.
  */
 import { c32, c64, type Ex, i32, i64, select } from "../../emit/expr.ts";
 import * as L from "../../layout.ts";
@@ -64,14 +64,13 @@ function defineScan(set: InstructionSet, name: string, forward: boolean): void {
   });
 }
 
-/** TZCNT and LZCNT: CF tells a source of zero, ZF a result of zero. */
-function defineCount(set: InstructionSet, name: string, trailing: boolean): void {
-  set.define(`${name}_GE`, WIDE_SIZES, "both", (o, size, e) => {
+/** LZCNT: CF tells a source of zero, ZF a result of zero. */
+function defineLzcnt(set: InstructionSet): void {
+  set.define("lzcnt_GE", WIDE_SIZES, "both", (o, size, e) => {
     const source = e.read();
     const isZero = o.let(size === 64 ? i64.eqz(source) : i32.eqz(source));
-    const widened =
-      size === 16 ? (trailing ? i32.or(source, c32(0x10000)) : i32.or(i32.shl(source, c32(16)), c32(0x8000))) : source;
-    const result = o.let(trailing ? t(size).ctz(widened) : t(size).clz(widened));
+    // Of 16 bits: behind them a one, so that 16 is the most.
+    const result = o.let(t(size).clz(size === 16 ? i32.or(i32.shl(source, c32(16)), c32(0x8000)) : source));
     o.setReg(L.REC.r1, size, result);
     setFlags(o, size, result, auxOf(o, isZero, c32(0)));
     o.next();
@@ -92,8 +91,7 @@ export function defineBits(set: InstructionSet): void {
   for (const action of ["bt", "bts", "btr", "btc"] as const) defineBitTest(set, action);
   defineScan(set, "bsf", true);
   defineScan(set, "bsr", false);
-  defineCount(set, "tzcnt", true);
-  defineCount(set, "lzcnt", false);
+  defineLzcnt(set);
   set.define("popcnt_GE", WIDE_SIZES, "both", (o, size, e) => {
     const source = e.read();
     o.setReg(L.REC.r1, size, o.let(t(size).popcnt(source)));

@@ -102,7 +102,8 @@ function integer(map: OpcodeMap): void {
   map[0xbe] = row("movsx8_GE", { rm8: true });
   map[0xbf] = row("movsx16_GE");
   map[0xb8] = byPrefix(null, null, row("popcnt_GE", { feature: "popcnt" }), null);
-  map[0xbc] = byPrefix(row("bsf_GE"), row("bsf_GE"), row("tzcnt_GE", { feature: "bmi1" }), row("bsf_GE"));
+  // No BMI: an F3 prefix does not make BSF a TZCNT (SDM vol. 2, "TZCNT").
+  map[0xbc] = row("bsf_GE");
   map[0xbd] = byPrefix(row("bsr_GE"), row("bsr_GE"), row("lzcnt_GE", { feature: "abm" }), row("bsr_GE"));
   map[0xc0] = row("xadd_EG", { size: 8, lock: true });
   map[0xc1] = row("xadd_EG", { lock: true });
