@@ -264,7 +264,7 @@ export class Decoder {
     this.length = this.#position;
     this.ends = row.ends;
     this.records = 1;
-    const name = this.#nameOf(row, size, offset);
+    const name = this.#nameOf(row, offset);
     let main = record;
     if (memory && this.mode === 2 && (this.addressSize === 32 || this.#ripOverflows(offset))) {
       // POP to memory counts from the stack pointer after the pop (Intel SDM vol. 2, POP).
@@ -309,7 +309,7 @@ export class Decoder {
   }
 
   /** Full name of the handler: branches and strings come in several. */
-  #nameOf(row: Row, size: Size, offset: number): string {
+  #nameOf(row: Row, offset: number): string {
     if (row.imm === "rel8" || row.imm === "relz") {
       const target = offset + this.length + this.#immediate;
       this.#immediate = target;
