@@ -38,8 +38,6 @@ export type BoardFacts = {
   readonly overrides: readonly InterruptOverride[];
   /** ISA interrupts that reach the I/O APIC, with their inputs. */
   readonly isaInputs: readonly (readonly [number, number])[];
-  /** Input of the I/O APIC that hears the 8259 pair. */
-  readonly extIntInput: number;
   readonly sci: number;
   /** First port of the power management block, the SMI command port and the reset control register. */
   readonly pmBase: number;

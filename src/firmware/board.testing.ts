@@ -20,7 +20,6 @@ export const BOARD: BoardFacts = {
     [4, 4],
     [9, 9],
   ],
-  extIntInput: 0,
   sci: 9,
   pmBase: 0x600,
   smiCommand: 0xb2,

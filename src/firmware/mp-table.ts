@@ -1,6 +1,7 @@
 /**
  * The tables of the MultiProcessor Specification 1.4 (Intel 242016-006), chapter 4: floating pointer and configuration table, for operating systems
- * without ACPI. Virtual-wire mode (no IMCR). One ISA bus.
+ * without ACPI. Virtual-wire mode (no IMCR). One ISA bus. The I/O APIC input that hears the 8259 pair has no entry: firmware
+ * leaves the pair on LINT0, and kernels complain where the table names an ExtINT that is not programmed.
  */
 import type { PhysAddr } from "../base/units.ts";
 import { checksum } from "./acpi/tables.ts";
@@ -52,7 +53,6 @@ export function mpTable(board: BoardFacts): Uint8Array {
     out.u8(kind, type).u16(flags).u8(ISA_BUS, irq, apic, input);
   };
   const level = new Set(board.overrides.filter(o => o.level).map(o => o.irq));
-  interrupt(ENTRY.ioInterrupt, INT.extInt, 0, 0, board.ioapicId, board.extIntInput);
   for (const [irq, input] of board.isaInputs) {
     interrupt(ENTRY.ioInterrupt, INT.vectored, level.has(irq) ? LEVEL_HIGH : 0, irq, board.ioapicId, input);
   }

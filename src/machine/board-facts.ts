@@ -3,7 +3,7 @@
  */
 import { HPET_TIMERS, hpetId } from "../devices/hpet.regs.ts";
 import type { BoardFacts, IsaDevice } from "../firmware/board-facts.ts";
-import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import { IRQ, IRQ_LINES } from "./irq-map.ts";
 import { HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PORT } from "./memory-map.ts";
 
 const ISA_DEVICES: readonly IsaDevice[] = [
@@ -51,7 +51,6 @@ export function boardFacts(
       .filter(({ irq, ioapic }) => irq !== ioapic || irq === IRQ.acpi)
       .map(({ irq, ioapic }) => ({ irq, input: ioapic, level: irq === IRQ.acpi })),
     isaInputs: isa.map(({ irq, ioapic }) => [irq, ioapic] as const),
-    extIntInput: EXTINT_PIN,
     sci: IRQ.acpi,
     pmBase: PORT.acpi,
     smiCommand: PORT.smiCommand,
