@@ -4,6 +4,7 @@
 import { Command, CommanderError } from "commander";
 import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
+import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import { Count, Duration, Features, FileName, parseValue, PositiveCount, Size, ValueError, Vendor } from "./values.ts";
 
 export const VERSION = "0.1.0";
@@ -30,6 +31,7 @@ export type RunOptions = {
   readonly vendor: "GenuineIntel" | "AuthenticAMD";
   readonly features: readonly string[];
   readonly testDevices: boolean;
+  readonly devices: readonly DeviceSpec[];
   readonly noReboot: boolean;
 };
 
@@ -58,6 +60,7 @@ type Raw = {
   cpuVendor: string;
   cpuFeature?: string;
   testDevices?: boolean;
+  device?: string[];
   reboot: boolean;
 };
 
@@ -92,6 +95,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
+    .option("--device <name,key=value>", "add a PCI function: edu or root-port; may be repeated", collect)
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
 }
@@ -121,6 +125,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     vendor: parseValue(Vendor, "--cpu-vendor", raw.cpuVendor),
     features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
     testDevices: raw.testDevices === true,
+    devices: (raw.device ?? []).map(parseDevice),
     noReboot: !raw.reboot,
   };
 }

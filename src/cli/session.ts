@@ -63,7 +63,7 @@ export class Session {
       ],
     );
     const put = (byte: number): void => this.#console.put(byte);
-    const { cpus, memory, vendor, features, testDevices, noReboot, seed } = options;
+    const { cpus, memory, vendor, features, testDevices, devices, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
     this.#pc = new Pc({
       cpus,
@@ -74,6 +74,7 @@ export class Session {
       vendor,
       features,
       testDevices,
+      devices,
       noReboot,
       ...seeded,
       onSerial: put,

@@ -67,3 +67,30 @@ test("an unmapped window leaves its ports open", () => {
   expect(ports.read(0x41, 1)).toBe(0xff);
   expect(ports.describe(0x41)).toBe("");
 });
+
+test("a claimed window answers where nobody else does, and moves; of two the first claimed one answers", () => {
+  const ports = new PortSpace();
+  const bytes = (name: string, value: number): Window => ({
+    name,
+    size: 8,
+    minWidth: 1,
+    maxWidth: 4,
+    read: (_offset, width) => (width === 4 ? value * 0x01010101 : width === 2 ? value * 0x0101 : value),
+    write: () => {},
+  });
+  ports.map(bytes("board", 0x11), 0x100);
+  const first = ports.claim(bytes("first", 0x22));
+  const second = ports.claim(bytes("second", 0x33));
+  expect(ports.read(0x108, 1)).toBe(0xff);
+  second.place(0x104);
+  first.place(0x10a);
+  expect([0x106, 0x108, 0x10a, 0x111, 0x112].map(port => ports.read(port, 1))).toEqual([0x11, 0x33, 0x22, 0x22, 0xff]);
+  // Over the borders board, second, first.
+  expect([ports.read(0x106, 4), ports.read(0x108, 4), ports.read(0x110, 4)]).toEqual([
+    0x33331111, 0x22223333, 0xffff2222,
+  ]);
+  expect(ports.describe(0x10b)).toBe("first.0x1");
+  first.remove();
+  expect(ports.read(0x10a, 2)).toBe(0x3333);
+  expect(() => second.place(0xfff9)).toThrow(/out of range/);
+});

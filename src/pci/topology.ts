@@ -10,12 +10,17 @@ export const swizzle = (device: number, pin: number): number => (pin + device) &
 
 export type Found = { readonly bus: number; readonly devfn: number; readonly fn: BusFunction };
 
-/** Every function that software could find now, bus by bus, a bridge before what lies behind it. */
-export function walk(bus: PciBus): Found[] {
-  return bus.functions().flatMap(({ devfn, fn }) => {
-    const here = { bus: bus.number, devfn, fn };
-    return fn.bridge === null || fn.bridge.secondary === 0 ? [here] : [here, ...walk(fn.bridge.secondaryBus)];
-  });
+/** Every function that software could find now, by bus, device and function number. */
+export function walk(root: PciBus): Found[] {
+  const found: Found[] = [];
+  const visit = (bus: PciBus): void => {
+    for (const { devfn, fn } of bus.functions()) {
+      found.push({ bus: bus.number, devfn, fn });
+      if (fn.bridge !== null && fn.bridge.secondary !== 0) visit(fn.bridge.secondaryBus);
+    }
+  };
+  visit(root);
+  return found.sort((a, b) => a.bus - b.bus || a.devfn - b.devfn);
 }
 
 /** `00:1f.0`. */
