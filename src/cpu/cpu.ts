@@ -308,12 +308,7 @@ export class X86Cpu implements Processor {
     if (vector === EXC.pf) s.setNum(L.CR2, address);
     s.setLo(L.DEBUG_TRAP, 0);
     s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) & ~L.PENDING.debugTrap);
-    this.units.delivery.count++;
-    const { trace, index } = this.ctx;
-    if (trace.wants[EVENT.exception] !== 0) trace.emit(EVENT.exception, index, vector, error, rip, 0);
-    const now = s.int(L.CPL);
-    if (now !== cpl && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, now, 0, 0, 0);
-    this.mmu.tlb.selectBank();
+    this.#delivered(vector, error, rip, cpl);
     return true;
   }
 
@@ -391,14 +386,36 @@ export class X86Cpu implements Processor {
     return L.EXIT.fault;
   }
 
-  /** Generated code delivered a software interrupt or returned from a handler by itself. */
+  /** Generated code delivered an interrupt or a page fault or returned from a handler by itself. */
   told(event: number, value: number, cplBefore: number): void {
     const { trace, index } = this.ctx;
+    if (event === EVENT.exception) {
+      this.#toldFault(value, cplBefore);
+      return;
+    }
     this.mmu.tlb.selectBank();
     if (event === EVENT.softwareInterrupt) this.units.delivery.count++;
     const cpl = this.#s.int(L.CPL);
     if (cpl !== cplBefore && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, cpl, 0, 0, 0);
     if (trace.wants[event] !== 0) trace.emit(event, index, value, 0, 0, 0);
+  }
+
+  /** Generated code delivered a #PF. The instruction did not retire, so the present instant is that of the boundary before it. */
+  #toldFault(error: number, cplBefore: number): void {
+    this.#inside = false;
+    this.#countFault();
+    this.#delivered(EXC.pf, error, this.#s.num(L.ARG0), cplBefore);
+    this.#inside = true;
+  }
+
+  /** Behind a fault's delivery in generated code. */
+  #delivered(vector: number, error: number, rip: number, cplBefore: number): void {
+    this.units.delivery.count++;
+    const { trace, index } = this.ctx;
+    if (trace.wants[EVENT.exception] !== 0) trace.emit(EVENT.exception, index, vector, error, rip, 0);
+    const cpl = this.#s.int(L.CPL);
+    if (cpl !== cplBefore && trace.wants[EVENT.cpl] !== 0) trace.emit(EVENT.cpl, index, cpl, 0, 0, 0);
+    this.mmu.tlb.selectBank();
   }
 
   /** Writes a port; 1 when the map of physical memory changed by it. */

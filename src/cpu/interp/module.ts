@@ -6,7 +6,7 @@ import { FunctionBuilder, type FunctionRef, ModuleBuilder, type Signature } from
 import { Rm } from "../isa/define.ts";
 import type { Isa } from "../isa/instruction-set.ts";
 import type { Runtime } from "../isa/ops.ts";
-import { DELIVER, deliverBody } from "../isa/semantics/long-mode.ts";
+import { DELIVER, deliverBody, emitFault } from "../isa/semantics/long-mode.ts";
 import { tlbEntry } from "../isa/tlb-entry.ts";
 import * as L from "../layout.ts";
 import { dispatch, InterpOps } from "./interp-ops.ts";
@@ -140,6 +140,7 @@ export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<Arra
     slowLoad: m.declare(SLOW),
     slowStore: m.declare(SLOW),
     deliver: m.declare(DELIVER),
+    fault: m.declare(HANDLER),
     goto64: m.declare(GOTO),
     gotoLegacy: m.declare(GOTO),
     helperId: name => isa.set.helperId(name),
@@ -149,6 +150,9 @@ export function buildInterpreter(isa: Isa, memoryPages: number): Uint8Array<Arra
   m.define(rt.slowStore, slowBody(outer.store, outer.deviceStore, walk, true));
   m.define(rt.deliver, deliverBody());
   m.export("deliver", rt.deliver);
+  const fault = new FunctionBuilder(HANDLER);
+  emitFault(new InterpOps(fault, rt, false));
+  m.define(rt.fault, fault);
   m.define(rt.goto64, gotoBody(rt.handlerType, false));
   m.define(rt.gotoLegacy, gotoBody(rt.handlerType, true));
 

@@ -26,6 +26,8 @@ export type Runtime = {
   readonly sseSlow: FunctionRef;
   /** Delivers an event in 64-bit mode if that is simple; see semantics/long-mode.ts. */
   readonly deliver: FunctionRef;
+  /** (cpu, record): the instruction raised a fault; see semantics/long-mode.ts. */
+  readonly fault: FunctionRef;
   /** (cpu, event, value, CPL before): generated code delivered or returned by itself; trace and TLB banks follow. */
   readonly told: FunctionRef;
   /** (cpu, port, width): the value. */
@@ -240,8 +242,7 @@ export abstract class Ops {
 
   /** The instruction raises the exception that a TypeScript part has prepared. */
   fault(): void {
-    this.f.store32(this.cpu, L.RECORD, this.rec);
-    this.f.return(c32(L.EXIT.fault));
+    this.f.returnCall(this.rt.fault, this.cpu, this.rec);
   }
 
   /** Hands the instruction to a TypeScript helper. */

@@ -20,6 +20,7 @@ const IRET_ALWAYS = 0x4dd5 | FLAG.rf | FLAG.ac | FLAG.id;
 /** What every gate clears. */
 const CLEARED = FLAG.tf | FLAG.nt | FLAG.rf | FLAG.vm;
 const SMAP = 1 << 21;
+const PAGE_FAULT_VECTOR = 14;
 
 /** (cpu, vector, gate's DPL counts, error code or −1, RFLAGS image): 1 when delivered, 0 when nothing was done. The return address is at ARG0. */
 export const DELIVER: Signature = { params: [TY.i32, TY.i32, TY.i32, TY.i32, TY.i32], result: TY.i32 };
@@ -290,6 +291,33 @@ function interruptReturn(o: Ops): void {
     go(o, EVENT.iret, level, cpl);
   });
   o.helper("iret");
+}
+
+/**
+ * The instruction at `rec` raised a fault. A page that generated code itself found absent leads to the #PF handler from here, if that is simple; else the
+ * run loop hears of the fault. The same as `X86Cpu.#deliverDirectly`.
+ */
+export function emitFault(o: Ops): void {
+  const { f, cpu } = o;
+  f.block(leave => {
+    const found = o.let(i32.load(cpu, L.PAGE_FAULT));
+    leave(i32.or(i32.eqz(found), i32.ne(i32.load(cpu, L.CODE_MODE), c32(2))));
+    const cpl = o.let(i32.load(cpu, L.CPL));
+    const error = o.let(i32.and(found, c32(L.PAGE_FAULT_FOUND - 1)));
+    f.store64(cpu, L.ARG0, o.rip());
+    const image = o.let(i32.or(flagsImage(o), c32(FLAG.rf)));
+    leave(i32.eqz(f.call(o.rt.deliver, cpu, c32(PAGE_FAULT_VECTOR), c32(0), error, image)));
+    f.store64(cpu, L.CR2, i64.load(cpu, L.SLOW_ADDRESS));
+    f.store32(cpu, L.PAGE_FAULT, c32(0));
+    // It did not retire.
+    f.store32(cpu, L.COUNT, i32.add(i32.load(cpu, L.COUNT), c32(1)));
+    f.store32(cpu, L.DEBUG_TRAP, c32(0));
+    f.store32(cpu, L.PENDING_OFFSET, i32.and(i32.load(cpu, L.PENDING_OFFSET), c32(~L.PENDING.debugTrap)));
+    go(o, EVENT.exception, error, cpl);
+  });
+  f.store32(cpu, L.RECORD, o.rec);
+  f.return(c32(L.EXIT.fault));
+  f.unreachable();
 }
 
 /** INT n and IRET; in legacy code, and with other operand sizes, the TypeScript helpers. */
