@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { FUZZ_STEPS } from "../../test/fuzz-steps.ts";
+import { FUZZ_TIMEOUT } from "../../test/fuzz-part.ts";
 import { describePart } from "../ports/part.contract.ts";
 import { Line } from "../ports/line.ts";
 import { BUS_STATUS } from "../ports/initiator.ts";
 import type { Window } from "../ports/window.ts";
-import type { Rng } from "../sim/rng.ts";
+import { Rng } from "../sim/rng.ts";
 import { dump, SampleFunction, TestBoard } from "./board.testing.ts";
 import type { BusFunction } from "./bus.ts";
 import { PCIEXBAR, PIRQ_REGISTERS, PIRQ_ROUTE } from "./chipset.regs.ts";
@@ -276,3 +278,67 @@ describePart("root port", () => {
   const stimulate = (rng: Rng): void => part.configWrite(0x3e, 2, rng.below(0x80));
   return { part, windows: [configWindow(part)], outputs: board.lines, stimulate };
 });
+
+/** A model of its own: what the rules say of a range behind the bridge, bit by bit from both headers. */
+function visible(port: RootPort, far: SampleFunction): boolean {
+  const word = (fn: BusFunction, at: number, width = 4): number => fn.configRead(at, width);
+  const base = BigInt((word(far, 0x10) & ~0xff) >>> 0);
+  const last = base + 0xffn;
+  const d0 = (fn: BusFunction, pmcsr: number): boolean => (word(fn, pmcsr, 1) & 3) === 0;
+  const on = (fn: BusFunction): boolean => (word(fn, 4, 2) & 2) !== 0;
+  if (!on(port) || !on(far) || !d0(port, 0xa4) || !d0(far, far.capability(1) + 4)) return false;
+  const unit = (at: number): bigint => BigInt(word(port, at, 2) >> 4) << 20n;
+  const high = (at: number): bigint => BigInt(word(port, at)) << 32n;
+  const inside = (first: bigint, end: bigint): boolean => base >= first && last <= end;
+  if (inside(unit(0x20), unit(0x22) | 0xfffffn)) return true;
+  return inside(unit(0x24) | high(0x28), unit(0x26) | high(0x2c) | 0xfffffn);
+}
+
+it(
+  "fuzz: a window behind a bridge answers exactly where both headers say",
+  () => {
+    const { board, port, far } = tree();
+    const rng = new Rng("bridge");
+    // Few values, so that ranges meet.
+    const addresses = [0xe0000000, 0xe0100000, 0xe01fff00, 0xe0200000, 0xfff00000, 0x100, 0];
+    const pick = (): number => rng.pick(addresses);
+    let seen = 0;
+    for (let i = 0; i < FUZZ_STEPS / 10; i++) {
+      const window = (pick() >>> 16) & 0xfff0;
+      switch (rng.below(8)) {
+        case 0:
+          port.configWrite(rng.pick([0x20, 0x22, 0x24, 0x26]), 2, window);
+          break;
+        case 1:
+          port.configWrite(rng.pick([0x28, 0x2c]), 4, rng.chance(3, 4) ? 0 : rng.below(3));
+          break;
+        case 2:
+          port.configWrite(4, 2, rng.pick([0, 6, 7, 7, 7]));
+          break;
+        case 3:
+          far.configWrite(4, 2, rng.pick([0, 6, 7, 7, 7]));
+          break;
+        case 4:
+          rng.pick([port, far]).configWrite(4, 2, 7);
+          break;
+        case 5:
+          if (rng.chance(1, 4)) port.configWrite(0xa4, 2, rng.pick([0, 3]));
+          if (rng.chance(1, 4)) far.configWrite(far.capability(1) + 4, 2, rng.pick([0, 3]));
+          break;
+        case 6:
+          if (rng.chance(1, 8)) port.configWrite(0x3e, 2, rng.below(0x80));
+          else open(port);
+          break;
+        default:
+          far.configWrite(0x10, 4, pick());
+      }
+      const base = (far.configRead(0x10, 4) & ~0xff) >>> 0;
+      const region = board.space.regions().find(({ name }) => name === "far memory");
+      const wanted = visible(port, far);
+      expect(region?.base ?? null).toBe(wanted ? base : null);
+      if (wanted) seen++;
+    }
+    expect(seen).toBeGreaterThan(FUZZ_STEPS / 200);
+  },
+  FUZZ_TIMEOUT,
+);
