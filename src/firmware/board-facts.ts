@@ -23,6 +23,24 @@ export type IsaDevice = {
   readonly irq: number | null;
 };
 
+/** Where PCI lies, and where the interrupt pins of bus 0 go. */
+export type PciFacts = {
+  readonly ecamBase: PhysAddr;
+  /** Last bus that it shows. */
+  readonly lastBus: number;
+  /** Memory that the host bridge hands on: first address and the one behind the last. */
+  readonly memory: { readonly base: PhysAddr; readonly end: PhysAddr };
+  /** First of the eight ports of configuration mechanism 1. */
+  readonly configPort: number;
+  /** `pin` 0 for INTA#; `gsi` with the I/O APIC, `irq` with the 8259 pair. */
+  readonly routes: readonly {
+    readonly device: number;
+    readonly pin: number;
+    readonly gsi: number;
+    readonly irq: number;
+  }[];
+};
+
 export type BoardFacts = {
   /** By processor; the first one is the bootstrap processor. */
   readonly apicIds: readonly ApicId[];
@@ -43,5 +61,6 @@ export type BoardFacts = {
   readonly pmBase: number;
   readonly smiCommand: number;
   readonly resetPort: number;
+  readonly pci: PciFacts;
   readonly isaDevices: readonly IsaDevice[];
 };

@@ -24,5 +24,15 @@ export const BOARD: BoardFacts = {
   pmBase: 0x600,
   smiCommand: 0xb2,
   resetPort: 0xcf9,
+  pci: {
+    ecamBase: 0xb0000000,
+    lastBus: 255,
+    memory: { base: 0xc0000000, end: 0xfec00000 },
+    configPort: 0xcf8,
+    routes: [
+      { device: 0, pin: 0, gsi: 16, irq: 10 },
+      { device: 3, pin: 1, gsi: 20, irq: 11 },
+    ],
+  },
   isaDevices: [{ name: "COM1", id: "PNP0501", uid: 1, ports: [[0x3f8, 8]], irq: 4 }],
 };

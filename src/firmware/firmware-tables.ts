@@ -6,7 +6,7 @@ import { assert } from "../base/assert.ts";
 import { alignUp } from "../base/int.ts";
 import type { PhysAddr } from "../base/units.ts";
 import { dsdt } from "./acpi/dsdt.ts";
-import { facs, fadt, hpet, madt, rsdp, table, xsdt } from "./acpi/tables.ts";
+import { facs, fadt, hpet, madt, mcfg, rsdp, table, xsdt } from "./acpi/tables.ts";
 import type { BoardFacts } from "./board-facts.ts";
 import type { LoadPiece } from "./boot-plan.ts";
 import { BIOS_AREA } from "./e820.ts";
@@ -40,7 +40,12 @@ export function firmwareTables(board: BoardFacts): FirmwareTables {
     "DSDT",
     table("DSDT", 2, out => out.u8(...dsdt(board))),
   );
-  const listed = [place("FACP", fadt(board, dsdtAt, facsAt)), place("APIC", madt(board)), place("HPET", hpet(board))];
+  const listed = [
+    place("FACP", fadt(board, dsdtAt, facsAt)),
+    place("APIC", madt(board)),
+    place("HPET", hpet(board)),
+    place("MCFG", mcfg(board)),
+  ];
   const xsdtAt = place("XSDT", xsdt(listed));
   pieces.push({ what: "RSDP", address: root, bytes: rsdp(xsdtAt), size: RSDP_BYTES });
   const mpAt = place("MP configuration table", mpTable(board));

@@ -51,23 +51,29 @@ test("4.3.1 processors: APIC ids, enabled, one bootstrap processor, signature an
   expect(ofType(0)[0]!.slice(4, 12)).toEqual([0xa5, 0x06, 0x01, 0x00, 0xfd, 0xab, 0x89, 0x07]);
 });
 
-test("4.3.2 and 4.3.3: an ISA bus, an enabled I/O APIC at its address", () => {
-  expect(ofType(1)).toEqual([[1, 0, 0x49, 0x53, 0x41, 0x20, 0x20, 0x20]]);
+test("4.3.2 and 4.3.3: PCI bus 0, an ISA bus, an enabled I/O APIC at its address", () => {
+  expect(ofType(1)).toEqual([
+    [1, 0, 0x50, 0x43, 0x49, 0x20, 0x20, 0x20],
+    [1, 32, 0x49, 0x53, 0x41, 0x20, 0x20, 0x20],
+  ]);
   expect(ofType(2)).toEqual([[2, 0, 0x20, 1, 0, 0, 0xc0, 0xfe]]);
 });
 
 test("4.3.4 interrupts: the timer on input 2, the SCI level-triggered and active high", () => {
   expect(ofType(3)).toEqual([
-    [3, 0, 0, 0, 0, 0, 0, 2],
-    [3, 0, 0, 0, 0, 1, 0, 1],
-    [3, 0, 0, 0, 0, 4, 0, 4],
-    [3, 0, 0x0d, 0, 0, 9, 0, 9],
+    [3, 0, 0, 0, 32, 0, 0, 2],
+    [3, 0, 0, 0, 32, 1, 0, 1],
+    [3, 0, 0, 0, 32, 4, 0, 4],
+    [3, 0, 0x0d, 0, 32, 9, 0, 9],
+    // D.3: PCI device in bits 6:2, pin in bits 1:0; level-triggered and active low, as PCI is.
+    [3, 0, 0, 0, 0, 0, 0, 16],
+    [3, 0, 0, 0, 0, (3 << 2) | 1, 0, 20],
   ]);
 });
 
 test("4.3.5 local interrupts: ExtINT on LINT0, NMI on LINT1 of all", () => {
   expect(ofType(4)).toEqual([
-    [4, 3, 0, 0, 0, 0, 0xff, 0],
-    [4, 1, 0, 0, 0, 0, 0xff, 1],
+    [4, 3, 0, 0, 32, 0, 0xff, 0],
+    [4, 1, 0, 0, 32, 0, 0xff, 1],
   ]);
 });

@@ -1,9 +1,11 @@
 /**
  * What the firmware tells about this board, derived from the maps that the board is built by.
  */
+import { MIB } from "../base/units.ts";
 import { HPET_TIMERS, hpetId } from "../devices/hpet.regs.ts";
 import type { BoardFacts, IsaDevice } from "../firmware/board-facts.ts";
 import { IRQ, IRQ_LINES } from "./irq-map.ts";
+import { ECAM, PCI_MEMORY, PCI_ROUTES } from "./pci-map.ts";
 import { HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PORT } from "./memory-map.ts";
 
 const ISA_DEVICES: readonly IsaDevice[] = [
@@ -55,6 +57,13 @@ export function boardFacts(
     pmBase: PORT.acpi,
     smiCommand: PORT.smiCommand,
     resetPort: PORT.resetControl,
+    pci: {
+      ecamBase: ECAM.base,
+      lastBus: ECAM.size / MIB - 1,
+      memory: PCI_MEMORY,
+      configPort: PORT.pciConfig,
+      routes: PCI_ROUTES,
+    },
     isaDevices: ISA_DEVICES,
   };
 }

@@ -3,16 +3,19 @@ import { describe, expect, test } from "vitest";
 import { ModelBug } from "../../base/assert.ts";
 import {
   buffer,
+  busNumbers,
   device,
   eisaId,
   integer,
   ioPorts,
   irq,
   memory32,
+  memoryRange,
   method,
   name,
   packageOf,
   path,
+  portRange,
   resources,
   scope,
   storeArg0,
@@ -94,6 +97,14 @@ describe("6.4 resource descriptors", () => {
   test("IRQ descriptor: a mask", () => expect(irq(12)).toEqual([0x22, 0x00, 0x10]));
   test("32-bit fixed memory range", () =>
     expect(memory32(0xfed00000, 0x400)).toEqual([0x86, 9, 0, 1, 0, 0, 0xd0, 0xfe, 0, 4, 0, 0]));
+  test("word and double word address space descriptors: length, type, fixed, type flags, granularity, first, last, translation, length", () => {
+    expect(busNumbers(0, 255)).toEqual([0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0, 1]);
+    expect(portRange(0xd00, 0xffff)).toEqual([0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0, 0x0d, 0xff, 0xff, 0, 0, 0, 0xf3]);
+    const memory = [
+      0x87, 23, 0, 0, 0x0c, 1, 0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff, 0xbf, 0xfe, 0, 0, 0, 0, 0, 0, 0xc0, 0x3e,
+    ];
+    expect(memoryRange(0xc0000000, 0xfebfffff)).toEqual(memory);
+  });
   test("a template ends with the end tag", () =>
     expect(resources(irq(0))).toEqual([0x11, 8, 0x0a, 5, 0x22, 1, 0, 0x79, 0]));
 });

@@ -26,6 +26,8 @@ const OP = {
   arg0: 0x68,
   store: 0x70,
   device: 0x82,
+  if: 0xa0,
+  return: 0xa4,
 } as const;
 
 const ascii = (text: string): number[] => [...text].map(c => c.charCodeAt(0));
@@ -91,6 +93,9 @@ export const method = (text: string, args: number, ...terms: Aml[]): Aml => [
   ...pack([...path(text), args, ...terms.flat()]),
 ];
 export const storeArg0 = (target: string): Aml => [OP.store, OP.arg0, ...path(target)];
+export const returns = (value: Aml): Aml => [OP.return, ...value];
+/** If, with the value of a name as its predicate. */
+export const ifName = (text: string, ...terms: Aml[]): Aml => [OP.if, ...pack([...path(text), ...terms.flat()])];
 
 /** EISAID (19.6.37): three letters of 5 bits and four hexadecimal digits, in big-endian order. */
 export function eisaId(id: string): Aml {
@@ -108,5 +113,20 @@ export const ioPorts = (first: number, count: number): Aml => [0x47, 1, ...le(fi
 export const irq = (number: number): Aml => [0x22, ...le(1 << number, 2)];
 /** 32-bit fixed memory range (6.4.3.4). */
 export const memory32 = (base: number, size: number): Aml => [0x86, 9, 0, 1, ...le(base, 4), ...le(size, 4)];
+/** Producer of a range, fixed at both ends (6.4.3.5: general flags _MIF and _MAF). */
+const FIXED = 0x0c;
+/** Word address space descriptor for bus numbers (6.4.3.5.3). */
+export const busNumbers = (first: number, last: number): Aml => addressSpace(0x88, 2, 2, 0, first, last);
+/** The same for I/O ports: all of the range, ISA and other. */
+export const portRange = (first: number, last: number): Aml => addressSpace(0x88, 2, 1, 3, first, last);
+/** Double word address space descriptor (6.4.3.5.2): memory, read and write, not cacheable. */
+export const memoryRange = (first: number, last: number): Aml => addressSpace(0x87, 4, 0, 1, first, last);
+
+/** Granularity, first, last, translation, length, each of `width` bytes. */
+function addressSpace(tag: number, width: number, type: number, flags: number, first: number, last: number): Aml {
+  const values = [0, first, last, 0, last - first + 1].flatMap(value => le(value, width));
+  return [tag, ...le(3 + values.length, 2), type, FIXED, flags, ...values];
+}
+
 /** End tag with checksum 0: "treated as if the checksum operation succeeded" (6.4.2.9). */
 export const resources = (...descriptors: Aml[]): Aml => buffer([...descriptors.flat(), 0x79, 0]);

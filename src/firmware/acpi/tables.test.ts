@@ -13,7 +13,7 @@ const viewOf = (what: string): DataView => new DataView(bytesOf(what).buffer);
 const at = (what: string): number => pieces.find(piece => piece.what === what)!.address;
 const sum = (bytes: Uint8Array): number => bytes.reduce((a, b) => a + b, 0) & 0xff;
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-const TABLES = ["DSDT", "FACP", "APIC", "HPET", "XSDT"];
+const TABLES = ["DSDT", "FACP", "APIC", "HPET", "MCFG", "XSDT"];
 
 test("5.2.5.3 the root pointer: signature on 16 bytes, both sums 0, revision 2, length 36, the XSDT's address", () => {
   const root = bytesOf("RSDP");
@@ -31,10 +31,10 @@ test.each(TABLES)("5.2.6 %s: signature, length, sum 0", what => {
   expect(sum(bytes)).toBe(0);
 });
 
-test("5.2.8 the XSDT lists FADT, MADT and HPET", () => {
+test("5.2.8 the XSDT lists FADT, MADT, HPET and MCFG", () => {
   const view = viewOf("XSDT");
   const list = Array.from({ length: (view.byteLength - 36) / 8 }, (_, i) => view.getUint32(36 + i * 8, true));
-  expect(list).toEqual([at("FACP"), at("APIC"), at("HPET")]);
+  expect(list).toEqual([at("FACP"), at("APIC"), at("HPET"), at("MCFG")]);
 });
 
 test("5.2.9 the FADT: offsets 36 FACS, 40 and 140 DSDT, 46 SCI, 48 SMI command, ports of the PM block, 116 reset register", () => {
@@ -90,6 +90,13 @@ test("IA-PC HPET 1.0a, 3.2.4: id and address", () => {
   expect([viewOf("HPET").getUint32(36, true), viewOf("HPET").getUint32(44, true)]).toEqual([0x8086a201, 0xfed00000]);
 });
 
+test("PCI Firmware 3.0, 4.1.2: base, segment 0, buses 0 to 255", () => {
+  const mcfg = viewOf("MCFG");
+  expect([mcfg.getUint32(44, true), mcfg.getUint16(52, true), mcfg.getUint8(54), mcfg.getUint8(55)]).toEqual([
+    0xb0000000, 0, 0, 255,
+  ]);
+});
+
 test("the tables of 64 processors do not overlap and end below 1 MiB", () => {
   const many = firmwareTables({ ...BOARD, apicIds: Array.from({ length: 64 }, (_, n) => n) }).pieces;
   const sorted = [...many].sort((a, b) => a.address - b.address);
@@ -116,6 +123,8 @@ describe.runIf(hasIasl)("iasl", () => {
 
   test("compiles what it disassembled of the DSDT into the same bytes", () => {
     expect(disassemble("DSDT").source).toContain("ACPI0007");
+    // 6.2.13: "0xFFFF" in the low word is any function; pin 1 is INTB#.
+    expect(disassemble("DSDT").source.replace(/\s+/g, " ")).toContain("0x0003FFFF, One, Zero, 0x14");
     execFileSync("iasl", ["-p", "again", "DSDT.dsl"], { cwd: folder, stdio: "pipe" });
     const again = new Uint8Array(readFileSync(join(folder, "again.aml")));
     // Behind the header, which names its compiler.

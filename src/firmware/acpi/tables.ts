@@ -142,3 +142,8 @@ export function hpet(board: BoardFacts): Uint8Array {
     out.u8(0).u16(HPET_MIN_TICK).u8(0);
   });
 }
+
+/** Memory-mapped configuration space, for segment 0 (PCI Firmware Specification 3.0, 4.1.2). */
+export function mcfg({ pci }: BoardFacts): Uint8Array {
+  return table("MCFG", 1, out => out.u32(0, 0).u64(pci.ecamBase).u16(0).u8(0, pci.lastBus).u32(0));
+}
