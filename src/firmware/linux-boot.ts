@@ -9,6 +9,7 @@ import { GIB, MIB, PAGE, type PhysAddr } from "../base/units.ts";
 import type { BootFile, BootPlan, EntryState, LinuxFacts, MemoryFacts } from "./boot-plan.ts";
 import { e820, e820Bytes, put64 } from "./e820.ts";
 import { isElf, parseElf, physicalEntry } from "./elf.ts";
+import { checkInitrd } from "./initrd.ts";
 import { LayoutPlan } from "./layout-plan.ts";
 import { HEADER, LOADED_HIGH, OLDEST, parseSetup, type SetupHeader, ZERO_PAGE } from "./linux-header.ts";
 import { placeSegments } from "./multiboot-common.ts";
@@ -133,6 +134,7 @@ function placeInitrd(
   if (initrd === null) return { address: 0, size: 0 };
   const size = initrd.bytes.length;
   if (size === 0) throw new HostError(`${initrd.name}: the initrd is empty`, 66);
+  checkInitrd(initrd);
   const top = Math.min(facts.lowBytes, (kernel.setup?.initrdMax ?? 0x7fffffff) + 1);
   const address = alignDown(top - size, PAGE);
   const lowest = alignUp(kernel.end, PAGE);
