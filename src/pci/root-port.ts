@@ -2,7 +2,7 @@
  * A PCI Express root port without hot-plug: a type 1 header with a bus of its own behind it. PCI-to-PCI Bridge Architecture Specification 1.2, chapters 3
  * and 4; PCI Express Base Specification 3.0, 7.5.1 and 7.8. Identification and layout are those of Intel's ICH9 (data sheet 316972, chapter 19).
  *
- * Decisions: a range is let through when it lies wholly inside one window. Not modelled: ISA and VGA address bits (they cannot be set), slot registers,
+ * Decisions: a range is let through when it lies wholly inside one window; configuration accesses also pass in D3hot. Not modelled: ISA and VGA address bits (they cannot be set), slot registers,
  * errors and PME; the port itself never interrupts.
  */
 import { type BusBridge, PciBus } from "./bus.ts";
