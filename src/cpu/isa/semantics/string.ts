@@ -192,7 +192,15 @@ class StringOp {
     const step = this.step();
     const count = this.chunk(step);
     this.limitToRam(count);
-    if (this.name === "movs" || this.name === "stos") this.atOnce(count, step);
+    if (this.name === "movs" || this.name === "stos") {
+      // The first element makes the TLB know both pages; the rest can go at once.
+      o.f.if(i32.gtU(count, c32(5)), () => {
+        this.element(step);
+        this.setRegister(rcx, o.let(i64.sub(this.register(rcx), c64(1))));
+        o.f.set(count, i32.sub(count, c32(1)));
+        this.atOnce(count, step);
+      });
+    }
     const done = o.f.local(TY.i32);
     o.f.loop(again => {
       this.element(step);
