@@ -46,6 +46,7 @@ function compile(name: string, imm: number | undefined): () => void {
     handlerType: m.type(HANDLER),
     helper: m.importFunction("none", three),
     sseSlow: m.importFunction("none", three),
+    fault: m.importFunction("fault", HANDLER),
     helperId: () => 0,
   };
   const rt = some as Runtime;
@@ -57,7 +58,7 @@ function compile(name: string, imm: number | undefined): () => void {
   f.unreachable();
   m.export("run", m.add(f));
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
-  const env = { memory, table, none: () => 0 };
+  const env = { memory, table, none: () => 0, fault: () => expect.unreachable() };
   const instance = new WebAssembly.Instance(new WebAssembly.Module(m.finish()), { env });
   const run = instance.exports.run as (cpu: number, record: number) => number;
   return () => run(CPU, RECORD);
