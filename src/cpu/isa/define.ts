@@ -55,7 +55,6 @@ export type Definition = {
 
 /** Forms of a handler: r: register or none; q: the same in legacy code when memory is touched; m: memory operand, 64-bit mode; l: memory operand, legacy. */
 export type Variant = "r" | "q" | "m" | "l";
-export const VARIANTS: readonly Variant[] = ["r", "q", "m", "l"];
 
 export class InstructionSet {
   readonly definitions = new Map<string, Definition>();

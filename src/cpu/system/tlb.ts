@@ -253,13 +253,6 @@ export class Tlb {
     return i32[e] === page << 12 && i32[e + 1] === (Math.floor(page / 0x100000) | 0) ? i32[e + 2]! : 0;
   }
 
-  /** Drops the code TLB entries that lead to a table that is about to go away. */
-  forgetCode(tableAddress: number): void {
-    const i32 = this.#i32;
-    const end = this.#code + (L.BANKS * CODE_BANK) / 4;
-    for (let e = this.#code; e < end; e += CODE_WORDS) if (i32[e + 2] === (tableAddress | 0)) this.#clearCode(e);
-  }
-
   /** RAM page `ramPage` has decoded code from now on: writes to it must take the slow path. */
   purgeWritable(ramPage: number): void {
     const i32 = this.#i32;
