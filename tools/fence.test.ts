@@ -19,12 +19,20 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
   intc: ["base", "sim", "ports"],
   cpu: ["base", "sim", "ports"],
   pci: ["base", "sim", "ports"],
+  iommu: ["base", "sim", "ports"],
+  dma: ["base", "sim", "ports"],
+  net: ["base", "sim", "ports"],
   devices: ["base", "sim", "ports", "pci"],
   firmware: ["base", "ports"],
-  machine: ["base", "sim", "ports", "memory", "intc", "cpu", "pci", "devices", "firmware"],
+  kernel: ["base", "ports"],
+  machine: [...["base", "sim", "ports", "memory", "intc", "cpu", "pci", "iommu", "dma", "net", "devices", "firmware"]],
   check: ["base", "sim", "ports"],
   export: ["base", "sim", "ports", "check"],
-  cli: ["base", "sim", "ports", "memory", "intc", "cpu", "devices", "firmware", "machine", "check", "export"],
+  debug: ["base", "sim", "ports", "cpu", "machine", "check", "export"],
+  cli: [
+    ...["base", "sim", "ports", "memory", "intc", "cpu", "devices", "firmware", "machine", "check", "export", "debug"],
+    ...["kernel"],
+  ],
 };
 /** Packages that a folder may use, besides what tests use. */
 const PACKAGES: { readonly [folder: string]: readonly string[] } = {

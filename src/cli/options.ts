@@ -90,7 +90,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--max-instructions <n>", "stop after this many instructions of all CPUs")
     .option("--report <file>", "write the report as JSON")
     .option("--trace <file>", "write a trace for ui.perfetto.dev")
-    .option("--log <what>", "print events: line, irq, exc, ipi, mmio, pio, cpu, msr, all, or single ones")
+    .option("--log <what>", "print events: line, irq, exc, ipi, mmio, pio, cpu, msr, dma, all, or single ones")
     .option("--state-hash", "print a hash over the whole machine at the end")
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")

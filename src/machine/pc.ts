@@ -28,7 +28,7 @@ import { MsiDecode } from "../intc/msi-decode.ts";
 import { NmiGate } from "../intc/nmi-gate.ts";
 import { PicPair } from "../intc/pic-pair.ts";
 import { AddressSpace } from "../memory/address-space.ts";
-import { BusMaster } from "../memory/bus-master.ts";
+import { BusMaster, type BusPath } from "../memory/bus-master.ts";
 import { CpuBusPort } from "../memory/cpu-bus.ts";
 import { PortSpace } from "../memory/port-space.ts";
 import { Ram } from "../memory/ram.ts";
@@ -117,6 +117,7 @@ export class Pc implements Stateful {
   readonly #facts: MemoryFacts;
   readonly #fabric = new ApicFabric();
   readonly #msi: MsiDecode;
+  readonly #dmaPath: BusPath;
   readonly #a20: A20Gate;
   readonly #nmiGate = new NmiGate();
   readonly #nmiLine: Line;
@@ -149,6 +150,7 @@ export class Pc implements Stateful {
     this.lines = [...lines, this.#nmiLine];
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
+    this.#dmaPath = { space: this.space, msi: this.#msi, trace: this.trace, remap: null };
     this.pic = this.#add(new PicPair(this.trace));
     this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace, activeLow: PIRQ_ACTIVE_LOW }));
     this.#add(this.#fabric);
@@ -316,7 +318,7 @@ export class Pc implements Stateful {
     const { space, ports, queue } = this;
     const pin = (line: number): LinePin => this.#pin(line);
     const devices = this.#options.devices ?? [];
-    const pci = new PciBoard({ space, ports, queue, msi: this.#msi, pin, resetControl, devices });
+    const pci = new PciBoard({ space, ports, queue, path: this.#dmaPath, pin, resetControl, devices });
     for (const part of pci.parts) this.#add(part);
     for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);
     return pci;
@@ -359,7 +361,7 @@ export class Pc implements Stateful {
 
   #makeFwCfg(): void {
     const { cpus, memory } = this.#options;
-    const initiator = new BusMaster(0, this.space, this.#msi);
+    const initiator = new BusMaster(0, this.#dmaPath);
     const fwCfg = this.#add(new FwCfg({ cpus, memory, e820: e820(this.#facts), initiator }));
     this.ports.map(fwCfg.window, PORT.fwCfg);
     this.ports.map(fwCfg.dmaWindow, PORT.fwCfgDma);

@@ -4,10 +4,9 @@
 import { HostError } from "../base/assert.ts";
 import { hex } from "../base/int.ts";
 import { type AddressSpace, Region } from "../memory/address-space.ts";
-import { BusMaster } from "../memory/bus-master.ts";
+import { BusMaster, type BusPath } from "../memory/bus-master.ts";
 import type { PortSpace } from "../memory/port-space.ts";
 import type { LinePin } from "../ports/line.ts";
-import type { MsiTarget } from "../ports/message.ts";
 import type { Part } from "../ports/part.ts";
 import type { BarSpace } from "../ports/pci.ts";
 import type { Window } from "../ports/window.ts";
@@ -31,7 +30,7 @@ export type PciBoardOptions = {
   readonly space: AddressSpace;
   readonly ports: PortSpace;
   readonly queue: EventQueue;
-  readonly msi: MsiTarget;
+  readonly path: BusPath;
   /** A new driver on a line of the board. */
   readonly pin: (line: number) => LinePin;
   readonly resetControl: Window;
@@ -101,7 +100,7 @@ export class PciBoard {
 
   /** @param path device numbers from bus 0 down */
   #slot(name: string, bus: PciBus, path: readonly number[], fn: number): PciSlot {
-    const { space, ports, msi, pin } = this.#options;
+    const { ports, pin } = this.#options;
     const devfn = devfnOf(path[path.length - 1]!, fn);
     return {
       name,
@@ -109,7 +108,7 @@ export class PciBoard {
       devfn,
       memory: this.#memory,
       io: ports,
-      master: new BusMaster(devfn, space, msi),
+      master: new BusMaster(devfn, this.#options.path),
       pin: index => pin(routeThrough(path, index).gsi),
     };
   }

@@ -1,49 +1,114 @@
 /**
  * A bus master's port to memory: the only way in which a device reads or writes guest memory. An aligned 32-bit write to 0xFEExxxxx is an interrupt
- * message (Intel SDM vol. 3A, "Message Signalled Interrupts": message address register). Not modelled here: translation (iommu/ stands before it).
+ * message (Intel SDM vol. 3A, "Message Signalled Interrupts": message address register). Translation, where there is remapping hardware, goes page by
+ * page, and an access ends at the first page that is refused: what lies before it has moved.
  */
 import { assert } from "../base/assert.ts";
-import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
+import { type Bdf, type CauseId, PAGE, type PhysAddr } from "../base/units.ts";
+import { type DmaRemapper, REMAP_FAULT } from "../ports/dma-remap.ts";
+import { EVENT } from "../ports/events.ts";
 import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
 import type { MsiTarget } from "../ports/message.ts";
 import type { MasterPort } from "../ports/pci.ts";
+import type { Trace } from "../sim/trace.ts";
 import { ADDRESS_LIMIT, type AddressSpace } from "./address-space.ts";
 
 const MSI_BASE = 0xfee00000;
 const MSI_END = 0xfef00000;
 
+/** What lies behind all bus masters of a board. */
+export type BusPath = {
+  readonly space: AddressSpace;
+  readonly msi: MsiTarget;
+  readonly trace: Trace;
+  /** Null: addresses on the bus are addresses in memory. */
+  readonly remap: DmaRemapper | null;
+};
+
 export class BusMaster implements MasterPort {
   requester: Bdf;
   /** Bus-master enable: while false every access ends as `disabled`. */
   enabled = true;
-  /** Cause that an interrupt message of the next write carries. */
+  /** Cause that the next access carries, be it data or a message. */
   cause: CauseId = 0;
+  readonly trace: Trace;
   readonly #space: AddressSpace;
   readonly #msi: MsiTarget;
+  readonly #remap: DmaRemapper | null;
+  readonly #wants: Uint8Array;
 
-  constructor(requester: Bdf, space: AddressSpace, msi: MsiTarget) {
+  constructor(requester: Bdf, path: BusPath) {
     this.requester = requester;
-    this.#space = space;
-    this.#msi = msi;
+    this.trace = path.trace;
+    this.#space = path.space;
+    this.#msi = path.msi;
+    this.#remap = path.remap;
+    this.#wants = path.trace.wants;
   }
 
   read(address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
     assert(offset >= 0 && offset + length <= into.length, "bus master: read exceeds the buffer");
+    const status = this.#read(address, into, offset, length);
+    if (this.#wants[EVENT.dmaRead] !== 0) this.#tell(EVENT.dmaRead, address, length, status);
+    return status;
+  }
+
+  write(address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
+    assert(offset >= 0 && offset + length <= from.length, "bus master: write exceeds the buffer");
+    if (this.enabled && overlapsMsi(address, length)) return this.#message(address, from, offset, length);
+    const status = this.#write(address, from, offset, length);
+    if (this.#wants[EVENT.dmaWrite] !== 0) this.#tell(EVENT.dmaWrite, address, length, status);
+    return status;
+  }
+
+  #tell(kind: number, address: PhysAddr, length: number, status: BusStatus): void {
+    this.trace.emit(kind, this.requester, address, length, status, this.cause);
+  }
+
+  #read(address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
     if (!this.enabled || overlapsMsi(address, length) || address + length > ADDRESS_LIMIT) {
       into.fill(0xff, offset, offset + length);
       return this.enabled ? BUS_STATUS.masterAbort : BUS_STATUS.disabled;
     }
+    const remap = this.#remap;
+    if (remap?.active === true) return this.#readRemapped(remap, address, into, offset, length);
     if (this.#space.readBlock(address, into, offset, length)) return BUS_STATUS.ok;
     into.fill(0xff, offset, offset + length);
     return BUS_STATUS.masterAbort;
   }
 
-  write(address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
-    assert(offset >= 0 && offset + length <= from.length, "bus master: write exceeds the buffer");
+  #readRemapped(remap: DmaRemapper, address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
+    for (let done = 0; done < length; ) {
+      const at = address + done;
+      const chunk = Math.min(length - done, PAGE - (at % PAGE));
+      const memory = remap.translate(this.requester, at, false, this.cause);
+      if (memory === REMAP_FAULT || !this.#space.readBlock(memory, into, offset + done, chunk)) {
+        into.fill(0xff, offset + done, offset + length);
+        return memory === REMAP_FAULT ? BUS_STATUS.iommuFault : BUS_STATUS.masterAbort;
+      }
+      done += chunk;
+    }
+    return BUS_STATUS.ok;
+  }
+
+  #write(address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
     if (!this.enabled) return BUS_STATUS.disabled;
     if (address + length > ADDRESS_LIMIT) return BUS_STATUS.masterAbort;
-    if (overlapsMsi(address, length)) return this.#message(address, from, offset, length);
+    const remap = this.#remap;
+    if (remap?.active === true) return this.#writeRemapped(remap, address, from, offset, length);
     return this.#space.writeBlock(address, from, offset, length) ? BUS_STATUS.ok : BUS_STATUS.masterAbort;
+  }
+
+  #writeRemapped(remap: DmaRemapper, address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
+    for (let done = 0; done < length; ) {
+      const at = address + done;
+      const chunk = Math.min(length - done, PAGE - (at % PAGE));
+      const memory = remap.translate(this.requester, at, true, this.cause);
+      if (memory === REMAP_FAULT) return BUS_STATUS.iommuFault;
+      if (!this.#space.writeBlock(memory, from, offset + done, chunk)) return BUS_STATUS.masterAbort;
+      done += chunk;
+    }
+    return BUS_STATUS.ok;
   }
 
   /** Only an aligned doubleword is a message; everything else in that range is refused. */

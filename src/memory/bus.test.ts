@@ -15,9 +15,11 @@ function make() {
   space.mapRam("ram", 0, 0x202000, 0);
   const trace = new Trace(new Clock());
   const messages: number[][] = [];
-  const master = new BusMaster(0x0010, space, {
-    msi: (address, data, requester, cause) => messages.push([address, data, requester, cause]),
-  });
+  const msi = {
+    msi: (address: number, data: number, requester: number, cause: number) =>
+      void messages.push([address, data, requester, cause]),
+  };
+  const master = new BusMaster(0x0010, { space, msi, trace, remap: null });
   return { space, trace, messages, master, bus: new CpuBusPort(1, space, new PortSpace(), trace) };
 }
 

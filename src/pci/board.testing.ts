@@ -6,6 +6,8 @@ import { Ram } from "../memory/ram.ts";
 import { Line } from "../ports/line.ts";
 import type { BarSpace } from "../ports/pci.ts";
 import type { Window } from "../ports/window.ts";
+import { Clock } from "../sim/clock.ts";
+import { Trace } from "../sim/trace.ts";
 import { devfnOf, PciBus } from "./bus.ts";
 import { EXTENDED_CONFIG_BYTES } from "./config-space.regs.ts";
 import { PciFunction, type PciSlot } from "./function.ts";
@@ -20,6 +22,7 @@ export type SentMessage = { readonly address: number; readonly data: number; rea
 export class TestBoard {
   readonly space = new AddressSpace(new Ram(new ArrayBuffer(RAM_BYTES), 0, RAM_BYTES));
   readonly ports = new PortSpace();
+  readonly trace = new Trace(new Clock());
   readonly root = new PciBus(null);
   readonly lines = ["A", "B", "C", "D"].map((name, i) => new Line(`INT${name}`, i));
   readonly messages: SentMessage[] = [];
@@ -52,7 +55,7 @@ export class TestBoard {
       devfn: devfnOf(device, 0),
       memory: this.#memory,
       io: this.ports,
-      master: new BusMaster(devfnOf(device, 0), this.space, msi),
+      master: new BusMaster(devfnOf(device, 0), { space: this.space, msi, trace: this.trace, remap: null }),
       pin: pin => this.lines[swizzle(device, pin)]!.pin(),
     };
   }

@@ -203,6 +203,17 @@ export abstract class PciFunction<D extends StateRecord = StateRecord> implement
     else this.#msi?.deliver(vector, cause);
   }
 
+  /** Tells who listens (kinds of ports/events.ts, group dma); returns the id to pass on as the cause of what follows. */
+  protected tell(kind: number, a: number, b: number, c: number, cause: CauseId = 0): CauseId {
+    const port = this.#master?.port;
+    return port === undefined ? cause : port.trace.emit(kind, port.requester, a, b, c, cause);
+  }
+
+  /** What the following accesses of the bus master are caused by; 0 for nothing that is known. */
+  protected set dmaCause(cause: CauseId) {
+    if (this.#master !== null) this.#master.port.cause = cause;
+  }
+
   /** The reason for a pending message has gone. */
   protected withdrawMessage(vector: number): void {
     if (this.#msix?.enabled === true) this.#msix.withdraw(vector);
@@ -318,8 +329,10 @@ export abstract class PciFunction<D extends StateRecord = StateRecord> implement
     if (this.#master === null) return;
     const word = this.#word;
     for (let i = 0; i < 4; i++) word[i] = data >>> (8 * i);
-    this.#master.port.cause = cause;
+    const { port } = this.#master;
+    const before = port.cause;
+    port.cause = cause;
     this.#master.write(high * 2 ** 32 + low, word, 0, 4);
-    this.#master.port.cause = 0;
+    port.cause = before;
   }
 }

@@ -73,6 +73,16 @@ export const EVENT = {
   portWrite: 35,
   msrRead: 36,
   msrWrite: 37,
+  /** A bus master read memory. a: address on the bus, b: bytes, c: status ({@link BUS_STATUS} of initiator.ts). */
+  dmaRead: 48,
+  /** A bus master wrote memory; messages are no DMA. */
+  dmaWrite: 49,
+  /** Software told a device that work waits. a: queue or channel, b: value written. */
+  doorbell: 50,
+  /** A device took a descriptor. a: queue or channel, b: address of the descriptor, c: bytes that it describes. */
+  descriptor: 51,
+  /** A device finished a descriptor or a transfer. a: queue or channel, b: bytes moved, c: 0 or the device's error code. */
+  completion: 52,
 } as const;
 
 /** All kinds, by number of declaration. */
@@ -167,4 +177,33 @@ export const EVENTS: readonly EventInfo[] = [
   },
   { kind: EVENT.msrRead, group: "msr", name: "rdmsr", subject: "cpu", fields: [hex("msr"), hex("low"), hex("high")] },
   { kind: EVENT.msrWrite, group: "msr", name: "wrmsr", subject: "cpu", fields: [hex("msr"), hex("low"), hex("high")] },
+  {
+    kind: EVENT.dmaRead,
+    group: "dma",
+    name: "dma-read",
+    subject: "device",
+    fields: [hex("address"), dec("bytes"), dec("status")],
+  },
+  {
+    kind: EVENT.dmaWrite,
+    group: "dma",
+    name: "dma-write",
+    subject: "device",
+    fields: [hex("address"), dec("bytes"), dec("status")],
+  },
+  { kind: EVENT.doorbell, group: "dma", name: "doorbell", subject: "device", fields: [dec("queue"), hex("value")] },
+  {
+    kind: EVENT.descriptor,
+    group: "dma",
+    name: "descriptor",
+    subject: "device",
+    fields: [dec("queue"), hex("address"), dec("bytes")],
+  },
+  {
+    kind: EVENT.completion,
+    group: "dma",
+    name: "completion",
+    subject: "device",
+    fields: [dec("queue"), dec("bytes"), hex("error")],
+  },
 ];

@@ -2,6 +2,7 @@
  * What a PCI function needs of the board, without knowing it: places for its BARs, and a bus master's way to memory.
  */
 import type { Bdf, CauseId } from "../base/units.ts";
+import type { Trace } from "../sim/trace.ts";
 import type { Initiator } from "./initiator.ts";
 import type { Window } from "./window.ts";
 
@@ -25,6 +26,8 @@ export interface BarSpace {
 /** An {@link Initiator} whose requester id follows the bus number that the guest gives to the bus. */
 export interface MasterPort extends Initiator {
   requester: Bdf;
-  /** Cause that an interrupt message of the next write carries. */
+  /** Cause that the next access carries, be it data or a message. */
   cause: CauseId;
+  /** Where a device tells of doorbells, descriptors and completions, with its requester id as the subject. */
+  readonly trace: Trace;
 }
