@@ -3,7 +3,7 @@
  * in Intel SDM vol. 4 (table 2-2) and AMD APM vol. 2 (appendix A).
  */
 import { PAGE } from "../base/units.ts";
-import type { EventNames } from "../export/names.ts";
+import { bdfText, type EventNames } from "../export/names.ts";
 import { lapicRegisterName, MSR_X2APIC } from "../intc/lapic.regs.ts";
 import { nameOfIrq, nameOfPin } from "../machine/irq-map.ts";
 import type { Pc } from "../machine/pc.ts";
@@ -62,6 +62,10 @@ export function eventNames(pc: Pc): EventNames {
     address: address =>
       lapicAt(Math.floor(address / PAGE)) ? `lapic.${lapicRegisterName(address % PAGE)}` : pc.space.describe(address),
     port: port => pc.ports.describe(port),
+    device: requester => {
+      const fn = pc.pci.root.find(requester >>> 8, requester & 255);
+      return fn === null ? `device ${bdfText(requester)}` : `${fn.name} (${bdfText(requester)})`;
+    },
     msr: msrName,
   };
 }

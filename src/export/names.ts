@@ -14,6 +14,8 @@ export interface EventNames {
   address(address: number): string;
   /** `part.REGISTER` at a port, empty when nothing is known. */
   port(port: number): string;
+  /** A bus master by its requester id. */
+  device(requester: number): string;
   /** A model-specific register, empty when nothing is known. */
   msr(index: number): string;
 }
@@ -30,8 +32,14 @@ export function subjectName(names: EventNames, subject: EventSubject, number: nu
     case "irq":
       return `8259 irq ${number} (${names.irq(number)})`;
     case "device":
-      return `device ${(number >>> 8).toString(16)}:${((number >>> 3) & 31).toString(16)}.${number & 7}`;
+      return names.device(number);
   }
+}
+
+/** `00:1f.2`: bus, device, function. */
+export function bdfText(requester: number): string {
+  const two = (value: number): string => value.toString(16).padStart(2, "0");
+  return `${two(requester >>> 8)}:${two((requester >>> 3) & 31)}.${requester & 7}`;
 }
 
 /** Entries of the local vector table, as EVENT.lvtFire numbers them. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { EVENT } from "../ports/events.ts";
+import { BUS_STATUS } from "../ports/initiator.ts";
 import type { EventNames } from "./names.ts";
 import { PerfettoTrace } from "./perfetto.ts";
 import { BEGIN, END, INSTANT, packets } from "./perfetto-reader.testing.ts";
@@ -11,6 +12,7 @@ const names: EventNames = {
   address: () => "",
   port: () => "",
   msr: () => "",
+  device: requester => `disk ${requester}`,
 };
 
 function record(feed: (trace: PerfettoTrace) => void) {
@@ -65,6 +67,28 @@ test("a line that is high from the start has a slice from 0; a fall that nobody 
     [0, BEGIN, "L0"],
     [5, END, "L0"],
   ]);
+});
+
+test("one flow joins the doorbell, the descriptor, the transfer, the completion, the line and the handler, on tracks of device and queue", () => {
+  const { events, tracks } = record(trace => {
+    trace.event(10, EVENT.doorbell, 0x18, 2, 7, 0, 1, 0);
+    trace.event(20, EVENT.descriptor, 0x18, 2, 0x5000, 512, 2, 1);
+    trace.event(30, EVENT.dmaWrite, 0x18, 0x9000, 512, BUS_STATUS.iommuFault, 3, 2);
+    trace.event(40, EVENT.completion, 0x18, 2, 512, 0, 4, 2);
+    trace.event(40, EVENT.lineLevel, 16, 1, 0, 0, 5, 4);
+    trace.event(50, EVENT.interrupt, 0, 0x31, 0, 0, 6, 5);
+  });
+  expect(events.map(({ track, name }) => [track, name])).toEqual([
+    ["queue 2", "doorbell 0x07"],
+    ["queue 2", "descriptor 0x5000, 512 bytes"],
+    ["disk 24", "write IOMMU fault"],
+    ["queue 2", "done, 512 bytes"],
+    ["L16", "high"],
+    ["CPU 0 handlers", "vector 0x31"],
+  ]);
+  expect(events.every(({ flows }) => flows.length === 1 && flows[0] === 1)).toBe(true);
+  const queue = [...tracks.values()].find(({ name }) => name === "queue 2")!;
+  expect(tracks.get(queue.parent)!.name).toBe("disk 24");
 });
 
 test("an IRET without a handler and a wake-up without a halt end nothing", () => {

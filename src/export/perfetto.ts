@@ -1,6 +1,6 @@
 /**
- * A run as a Perfetto trace, for ui.perfetto.dev: a track per line, controller, CPU and CPU's handlers; flows join what raised an interrupt, its way and its
- * EOI. Written as it happens, in chunks.
+ * A run as a Perfetto trace, for ui.perfetto.dev: a track per line, controller, CPU and CPU's handlers, and a track per device and its queues; flows join what
+ * raised an interrupt (a doorbell, a descriptor), its way and its EOI. Written as it happens, in chunks.
  *
  * Document: Perfetto's protos/perfetto/trace: trace.proto (Trace.packet), trace_packet.proto (TracePacket), track_event/track_descriptor.proto,
  * track_event/track_event.proto, interned_data/interned_data.proto. Only the field numbers below are used.
@@ -8,6 +8,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { CauseId, Ns } from "../base/units.ts";
 import { EVENT, EVENTS } from "../ports/events.ts";
+import { BUS_STATUS, BUS_STATUS_NAMES } from "../ports/initiator.ts";
 import { DELIVERY_NAMES } from "../ports/message.ts";
 import type { TraceListener } from "../sim/trace.ts";
 import { type EventNames, exceptionName, hexOf, LVT_NAMES } from "./names.ts";
@@ -39,6 +40,8 @@ const RING = 1 << 14;
 const GROUP = { lines: 1, pic: 2, ioapic: 3, lapic: 4, cpu: 5, handlers: 6, devices: 7 } as const;
 const GROUP_NAMES = ["", "Lines", "8259", "I/O APIC", "Local APICs", "CPUs", "Handlers", "Devices"] as const;
 const trackOf = (group: number, number: number): number => group * 4096 + number + 1;
+/** Above all others: a device's queue or channel. */
+const queueTrack = (device: number, queue: number): number => 2 ** 24 + device * 256 + (queue & 255);
 const parentOf = (group: number): number => group * 4096;
 
 export class PerfettoTrace implements TraceListener {
@@ -83,7 +86,7 @@ export class PerfettoTrace implements TraceListener {
   }
 
   event(time: Ns, kind: number, subject: number, a: number, b: number, c: number, id: CauseId, cause: CauseId): void {
-    const root = this.#rootOf(kind, id, cause);
+    const root = this.#rootOf(id, cause);
     switch (kind) {
       case EVENT.lineLevel:
         this.#line(time, subject, a !== 0, root);
@@ -106,8 +109,21 @@ export class PerfettoTrace implements TraceListener {
         return;
       }
       case EVENT.msi:
-        this.#track(GROUP.devices, subject, `device ${hexOf(subject)}`);
+        this.#device(subject);
         this.#write(time, TYPE.instant, trackOf(GROUP.devices, subject), `message ${hexOf(a)}`, root, 0);
+        return;
+      case EVENT.dmaRead:
+      case EVENT.dmaWrite:
+        this.#transfer(time, kind, subject, a, b, c, root);
+        return;
+      case EVENT.doorbell:
+        this.#onQueue(time, subject, a, `doorbell ${hexOf(b)}`, root);
+        return;
+      case EVENT.descriptor:
+        this.#onQueue(time, subject, a, `descriptor ${hexOf(b)}, ${c} bytes`, root);
+        return;
+      case EVENT.completion:
+        this.#onQueue(time, subject, a, c === 0 ? `done, ${b} bytes` : `failed with ${hexOf(c)}`, root);
         return;
       default:
         this.#onCpu(time, kind, subject, a, b, c, root);
@@ -127,6 +143,40 @@ export class PerfettoTrace implements TraceListener {
   #onPic(time: Ns, irq: number, name: string, flow: CauseId, ending: CauseId): void {
     this.#track(GROUP.pic, irq, `irq ${irq} ${this.#names.irq(irq)}`);
     this.#write(time, TYPE.instant, trackOf(GROUP.pic, irq), name, flow, ending);
+  }
+
+  #device(requester: number): void {
+    if (this.#tracks.has(trackOf(GROUP.devices, requester))) return;
+    this.#track(GROUP.devices, requester, this.#names.device(requester));
+  }
+
+  /** One access of a bus master, on the track of its device. */
+  #transfer(
+    time: Ns,
+    kind: number,
+    device: number,
+    address: number,
+    bytes: number,
+    status: number,
+    flow: CauseId,
+  ): void {
+    this.#device(device);
+    const done = status === BUS_STATUS.ok ? "" : ` ${BUS_STATUS_NAMES[status] ?? "failed"}`;
+    const name = `${kind === EVENT.dmaRead ? "read" : "write"}${done}`;
+    this.#write(time, TYPE.instant, trackOf(GROUP.devices, device), name, flow, 0, [
+      ["address", hexOf(address)],
+      ["bytes", String(bytes)],
+    ]);
+  }
+
+  #onQueue(time: Ns, device: number, queue: number, name: string, flow: CauseId): void {
+    this.#device(device);
+    const track = queueTrack(device, queue);
+    if (!this.#tracks.has(track)) {
+      this.#tracks.add(track);
+      this.#describe(track, `queue ${queue}`, trackOf(GROUP.devices, device), queue);
+    }
+    this.#write(time, TYPE.instant, track, name, flow, 0);
   }
 
   #onCpu(time: Ns, kind: number, cpu: number, a: number, b: number, c: number, root: CauseId): void {
@@ -191,7 +241,10 @@ export class PerfettoTrace implements TraceListener {
   #enter(time: Ns, cpu: number, name: string, flow: CauseId, error = -1, rip = 0): void {
     this.#track(GROUP.handlers, cpu, `CPU ${cpu} handlers`);
     this.#depth.set(cpu, (this.#depth.get(cpu) ?? 0) + 1);
-    this.#write(time, TYPE.begin, trackOf(GROUP.handlers, cpu), name, flow, 0, error, rip);
+    const details: [string, string][] = [];
+    if (error >= 0) details.push(["error code", hexOf(error)]);
+    if (rip !== 0) details.push(["rip", hexOf(rip)]);
+    this.#write(time, TYPE.begin, trackOf(GROUP.handlers, cpu), name, flow, 0, details);
   }
 
   #leave(time: Ns, cpu: number): void {
@@ -201,10 +254,10 @@ export class PerfettoTrace implements TraceListener {
     this.#write(time, TYPE.end, trackOf(GROUP.handlers, cpu), "", 0, 0);
   }
 
-  /** Flows are named after the first event of the chain. An EOI begins no chain, a line that rises always does. */
-  #rootOf(kind: number, id: CauseId, cause: CauseId): CauseId {
+  /** Flows are named after the first event of the chain. An EOI begins no chain. */
+  #rootOf(id: CauseId, cause: CauseId): CauseId {
     const slot = cause & (RING - 1);
-    const known = cause !== 0 && kind !== EVENT.lineLevel && this.#ids[slot] === cause;
+    const known = cause !== 0 && this.#ids[slot] === cause;
     const root = known ? this.#roots[slot]! : id;
     this.#ids[id & (RING - 1)] = id;
     this.#roots[id & (RING - 1)] = root;
@@ -243,8 +296,7 @@ export class PerfettoTrace implements TraceListener {
     name: string,
     flow: CauseId,
     ending: CauseId,
-    error = -1,
-    rip = 0,
+    details: readonly (readonly [name: string, text: string])[] = [],
   ): void {
     const known = name === "" || this.#iids.has(name);
     if (!known) this.#iids.set(name, this.#iids.size + 1);
@@ -260,8 +312,7 @@ export class PerfettoTrace implements TraceListener {
         w.join().join();
       }
       w.tag(PACKET.trackEvent, WireType.LengthDelimited).fork();
-      if (error >= 0) annotate(w, "error code", error);
-      if (rip !== 0) annotate(w, "rip", rip);
+      for (const [detail, text] of details) annotate(w, detail, text);
       w.tag(TRACK_EVENT.type, WireType.Varint).uint32(type);
       if (iid !== 0) w.tag(TRACK_EVENT.nameIid, WireType.Varint).uint64(iid);
       w.tag(TRACK_EVENT.track, WireType.Varint).uint64(track);
@@ -290,9 +341,9 @@ export class PerfettoTrace implements TraceListener {
   }
 }
 
-function annotate(w: BinaryWriter, name: string, value: number): void {
+function annotate(w: BinaryWriter, name: string, text: string): void {
   w.tag(TRACK_EVENT.annotations, WireType.LengthDelimited).fork();
   w.tag(ANNOTATION.name, WireType.LengthDelimited).string(name);
-  w.tag(ANNOTATION.text, WireType.LengthDelimited).string(hexOf(value));
+  w.tag(ANNOTATION.text, WireType.LengthDelimited).string(text);
   w.join();
 }

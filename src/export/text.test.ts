@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { HostError } from "../base/assert.ts";
 import { InterruptStats } from "../check/interrupt-stats.ts";
 import { EVENT, EVENTS } from "../ports/events.ts";
-import type { EventNames } from "./names.ts";
+import { bdfText, type EventNames } from "./names.ts";
 import { makeReport, type ReportFacts, reportJson } from "./report.ts";
 import { reportText, timeText } from "./report-text.ts";
 import { parseLogSelection, TextLog } from "./text-log.ts";
@@ -13,6 +13,7 @@ const names: EventNames = {
   irq: irq => `I${irq}`,
   address: address => (address === 0xfed00010 ? "hpet.configuration" : ""),
   port: port => (port === 0x71 ? "rtc.data" : ""),
+  device: bdfText,
   msr: index => (index === 0xc0000080 ? "IA32_EFER" : ""),
 };
 const facts: ReportFacts = {

@@ -5,6 +5,8 @@ import type { Bdf, PhysAddr } from "../base/units.ts";
 
 /** How a transaction ended. */
 export const BUS_STATUS = { ok: 0, masterAbort: 1, targetAbort: 2, iommuFault: 3, disabled: 4 } as const;
+/** By number. */
+export const BUS_STATUS_NAMES = ["ok", "master abort", "target abort", "IOMMU fault", "bus mastering off"] as const;
 export type BusStatus = (typeof BUS_STATUS)[keyof typeof BUS_STATUS];
 
 export interface Initiator {
