@@ -1,7 +1,6 @@
 /**
  * Unpacks the kernel inside a bzImage on the host, which saves the guest a hundred million instructions or more. Payload formats: "The Linux/x86 Boot
- * Protocol", field payload_offset. Kernels packed with XZ, LZMA, bzip2 or LZO are left to their own decompressor: there is no well-kept package that
- * reads XZ with the x86 filter that kernels use.
+ * Protocol", field payload_offset. Kernels packed with LZMA, bzip2 or LZO, which no distribution uses any more, are left to their own decompressor.
  */
 import { decompress as unzstd } from "fzstd";
 import { gunzipSync } from "fflate";
@@ -10,6 +9,7 @@ import type { BootFile } from "./boot-plan.ts";
 import { isElf } from "./elf.ts";
 import { isBzImage, parseSetup } from "./linux-header.ts";
 import { LZ4_LEGACY_MAGIC, unpackLz4 } from "./lz4.ts";
+import { unpackXz, XZ_MAGIC } from "./xz.ts";
 
 const GZIP_MAGIC = 0x8b1f;
 const ZSTD_MAGIC = 0xfd2fb528;
@@ -40,9 +40,10 @@ function unpack(payload: Uint8Array): Uint8Array | null {
   const packed = payload.subarray(0, payload.length - SIZE_BYTES);
   const size = view.getUint32(packed.length, true);
   const magic = view.getUint32(0, true);
-  if (magic !== LZ4_LEGACY_MAGIC && magic !== ZSTD_MAGIC) return null;
+  if (![LZ4_LEGACY_MAGIC, ZSTD_MAGIC, XZ_MAGIC].includes(magic)) return null;
   if (size > MAX_BYTES) throw new Error(`it would have ${size} bytes`);
   if (magic === LZ4_LEGACY_MAGIC) return unpackLz4(packed, size);
+  if (magic === XZ_MAGIC) return unpackXz(packed, size);
   const bytes = unzstd(packed);
   if (bytes.length !== size) throw new Error(`${bytes.length} bytes instead of ${size}`);
   return bytes;
