@@ -13,14 +13,14 @@ import { OutputFile, reasonOf } from "./files.ts";
 import type { AcpiOptions } from "./options.ts";
 
 /** Writes every table and says where it lies in memory. Throws {@link HostError} with status 74 when a file cannot be written. */
-export function dumpTables({ cpus, folder }: AcpiOptions, say: (line: string) => void): void {
+export function dumpTables({ cpus, without, folder }: AcpiOptions, say: (line: string) => void): void {
   if (cpus > MAX_CPUS) throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
     throw new HostError(`cannot make ${folder}: ${reasonOf(error)}`, STATUS.io);
   }
-  const { pieces } = firmwareTables(boardFacts(cpus, processorFacts("GenuineIntel", [])));
+  const { pieces } = firmwareTables(boardFacts(cpus, processorFacts("GenuineIntel", []), without));
   for (const { what, address, bytes } of pieces) {
     const path = join(folder, `${what.toLowerCase().replaceAll(" ", "-")}.dat`);
     const file = new OutputFile(path);

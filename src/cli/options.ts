@@ -4,8 +4,20 @@
 import { Command, CommanderError } from "commander";
 import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
+import type { OptionalPart } from "../machine/board-facts.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
-import { Count, Duration, Features, FileName, parseValue, PositiveCount, Size, ValueError, Vendor } from "./values.ts";
+import {
+  Count,
+  Duration,
+  Features,
+  FileName,
+  parseValue,
+  PositiveCount,
+  Size,
+  ValueError,
+  Vendor,
+  Without,
+} from "./values.ts";
 
 export const VERSION = "0.1.0";
 
@@ -32,10 +44,16 @@ export type RunOptions = {
   readonly features: readonly string[];
   readonly testDevices: boolean;
   readonly devices: readonly DeviceSpec[];
+  /** Parts that the board does not have. */
+  readonly without: readonly OptionalPart[];
   readonly noReboot: boolean;
 };
 
-export type AcpiOptions = { readonly cpus: number; readonly folder: string };
+export type AcpiOptions = {
+  readonly cpus: number;
+  readonly without: readonly OptionalPart[];
+  readonly folder: string;
+};
 
 /** `help`: the text was written already. */
 export type Parsed =
@@ -61,6 +79,7 @@ type Raw = {
   cpuFeature?: string;
   testDevices?: boolean;
   device?: string[];
+  without?: string;
   reboot: boolean;
 };
 
@@ -79,6 +98,10 @@ Examples:
   iretq run kernel.elf --log irq,exc 2> log.txt
 `;
 
+const WITHOUT = "parts that the board does not have: hpet, pm-timer";
+const withoutOf = (text: string | undefined): readonly OptionalPart[] =>
+  text === undefined ? [] : parseValue(Without, "--without", text);
+
 function addRunOptions(command: Command, cpus: string, memory: string): Command {
   return command
     .option("--cpus <n>", "number of CPUs, 1 to 64", cpus)
@@ -96,6 +119,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
     .option("--device <name,key=value>", "add a PCI function: edu or root-port; may be repeated", collect)
+    .option("--without <list>", WITHOUT)
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
 }
@@ -126,6 +150,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
     testDevices: raw.testDevices === true,
     devices: (raw.device ?? []).map(parseDevice),
+    without: withoutOf(raw.without),
     noReboot: !raw.reboot,
   };
 }
@@ -155,9 +180,11 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
     .description("write the firmware tables of such a PC as files")
     .requiredOption("--dump <folder>", "where to, one file per table")
     .option("--cpus <n>", "number of CPUs, 1 to 64", "1")
-    .action((raw: { dump: string; cpus: string }) => {
+    .option("--without <list>", WITHOUT)
+    .action((raw: { dump: string; cpus: string; without?: string }) => {
       const folder = parseValue(FileName, "--dump", raw.dump);
-      parsed = { kind: "acpi", options: { folder, cpus: parseValue(PositiveCount, "--cpus", raw.cpus) } };
+      const cpus = parseValue(PositiveCount, "--cpus", raw.cpus);
+      parsed = { kind: "acpi", options: { folder, cpus, without: withoutOf(raw.without) } };
     });
   try {
     program.parse([...args], { from: "user" });

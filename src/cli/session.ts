@@ -63,7 +63,7 @@ export class Session {
       ],
     );
     const put = (byte: number): void => this.#console.put(byte);
-    const { cpus, memory, vendor, features, testDevices, devices, noReboot, seed } = options;
+    const { cpus, memory, vendor, features, testDevices, devices, without, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
     this.#pc = new Pc({
       cpus,
@@ -75,6 +75,7 @@ export class Session {
       features,
       testDevices,
       devices,
+      without,
       noReboot,
       ...seeded,
       onSerial: put,

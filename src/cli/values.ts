@@ -3,6 +3,7 @@
  */
 import * as v from "valibot";
 import { GIB, KIB, MIB } from "../base/units.ts";
+import { OPTIONAL_PARTS } from "../machine/board-facts.ts";
 
 const UNITS: { readonly [unit: string]: number } = { K: KIB, M: MIB, G: GIB };
 const TIMES: { readonly [unit: string]: number } = { ns: 1, us: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
@@ -51,6 +52,13 @@ export const Features = v.pipe(
   v.string(),
   v.transform(text => text.split(",")),
   v.array(v.pipe(v.string(), v.regex(/^[+-][\w.]+$/, "must be a list of +name and -name"))),
+);
+
+/** `hpet,pm-timer`. */
+export const Without = v.pipe(
+  v.string(),
+  v.transform(text => text.split(",")),
+  v.array(v.picklist(OPTIONAL_PARTS, `must be a list of ${OPTIONAL_PARTS.join(", ")}`)),
 );
 
 /** Parses `text` or gives the reason as one line: `--memory: "12" is no size …`. */

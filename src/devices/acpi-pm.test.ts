@@ -8,7 +8,7 @@ import type { Rng } from "../sim/rng.ts";
 import { PM, PM1_CONTROL, PM1_STATUS } from "./acpi-pm.regs.ts";
 import { AcpiPm } from "./acpi-pm.ts";
 
-function make(timerBits: 24 | 32 = 24) {
+function make(timerBits: 0 | 24 | 32 = 24) {
   const queue = new EventQueue(new Clock());
   const sci = new Line("irq9");
   const told: string[] = [];
@@ -157,4 +157,15 @@ describe("ACPI PM fuzz", () => {
     },
     FUZZ_TIMEOUT,
   );
+});
+
+describe("ACPI 4.8.3.3: a block without PM timer", () => {
+  it("reads 0, never carries, and asks for no time", () => {
+    rig = make(0);
+    rig.part.window.write(PM.enable, 2, PM1_STATUS.timer.mask);
+    rig.part.smiPort.write(0, 1, 0xf1);
+    expect(rig.queue.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+    runTo(10 * SECOND);
+    expect([timer(), inw(PM.status) & PM1_STATUS.timer.mask, rig.sci.level]).toEqual([0, 0, false]);
+  });
 });

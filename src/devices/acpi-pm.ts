@@ -57,8 +57,8 @@ export type AcpiPmOptions = {
   readonly queue: EventQueue;
   /** System control interrupt. */
   readonly sci: LinePin | null;
-  /** Width of the PM timer; 24 by default. The FADT must say the same. */
-  readonly timerBits?: 24 | 32;
+  /** Width of the PM timer; 24 by default, 0 for none: it reads 0 and has no carries. The FADT must say the same. */
+  readonly timerBits?: 0 | 24 | 32;
   /** The guest powered the machine off. Called in the middle of a port write. */
   readonly powerOff: () => void;
   /** Any other value written to the SMI command port. */
@@ -88,7 +88,7 @@ export class AcpiPm implements Part {
   constructor(options: AcpiPmOptions) {
     this.#options = options;
     this.name = options.name ?? "acpi-pm";
-    this.#timerSpan = (options.timerBits ?? 24) === 24 ? 2 ** 24 : 2 ** 32;
+    this.#timerSpan = 2 ** (options.timerBits ?? 24);
     this.#alarm = options.queue.alarm(this.name, () => this.#sync());
     this.window = {
       name: this.name,
@@ -139,6 +139,7 @@ export class AcpiPm implements Part {
   }
 
   #ticks(): number {
+    if (this.#timerSpan === 1) return 0;
     return CLOCK.ticksAt(this.#options.queue.clock.now());
   }
 
@@ -239,7 +240,7 @@ export class AcpiPm implements Part {
     for (let i = 0; i < GPE_BYTES; i++) event ||= (s.gpeStatus[i]! & s.gpeEnable[i]!) !== 0;
     const acpi = PM1_CONTROL.sciEnable.on(s.control);
     this.#options.sci?.set(event && acpi);
-    const waits = acpi && PM1_STATUS.timer.on(s.enable) && !PM1_STATUS.timer.on(s.status);
+    const waits = this.#timerSpan > 1 && acpi && PM1_STATUS.timer.on(s.enable) && !PM1_STATUS.timer.on(s.status);
     const deadline = waits ? CLOCK.timeOf((s.carries + 1) * (this.#timerSpan / 2)) : Number.POSITIVE_INFINITY;
     if (deadline !== this.#alarm.deadline) this.#alarm.armAt(deadline);
   }

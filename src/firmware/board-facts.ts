@@ -41,6 +41,9 @@ export type PciFacts = {
   }[];
 };
 
+/** `id`: low word of its capabilities register. */
+export type HpetFacts = { readonly base: PhysAddr; readonly id: number };
+
 export type BoardFacts = {
   /** By processor; the first one is the bootstrap processor. */
   readonly apicIds: readonly ApicId[];
@@ -50,9 +53,10 @@ export type BoardFacts = {
   readonly lapicBase: PhysAddr;
   readonly ioapicBase: PhysAddr;
   readonly ioapicId: number;
-  readonly hpetBase: PhysAddr;
-  /** Low word of its capabilities register. */
-  readonly hpetId: number;
+  /** Null on a board without. */
+  readonly hpet: HpetFacts | null;
+  /** Whether the power management block has its timer. */
+  readonly pmTimer: boolean;
   readonly overrides: readonly InterruptOverride[];
   /** ISA interrupts that reach the I/O APIC, with their inputs. */
   readonly isaInputs: readonly (readonly [number, number])[];

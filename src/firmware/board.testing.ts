@@ -8,8 +8,8 @@ export const BOARD: BoardFacts = {
   lapicBase: 0xfee00000,
   ioapicBase: 0xfec00000,
   ioapicId: 0,
-  hpetBase: 0xfed00000,
-  hpetId: 0x8086a201,
+  hpet: { base: 0xfed00000, id: 0x8086a201 },
+  pmTimer: true,
   overrides: [
     { irq: 0, input: 2, level: false },
     { irq: 9, input: 9, level: true },

@@ -43,7 +43,7 @@ export function firmwareTables(board: BoardFacts): FirmwareTables {
   const listed = [
     place("FACP", fadt(board, dsdtAt, facsAt)),
     place("APIC", madt(board)),
-    place("HPET", hpet(board)),
+    ...(board.hpet === null ? [] : [place("HPET", hpet(board.hpet))]),
     place("MCFG", mcfg(board)),
   ];
   const xsdtAt = place("XSDT", xsdt(listed));

@@ -35,10 +35,15 @@ const ISA_DEVICES: readonly IsaDevice[] = [
   { name: "FPU", id: "PNP0C04", ports: [], irq: IRQ.coprocessor },
 ];
 
+/** What a board may be built without. */
+export const OPTIONAL_PARTS = ["hpet", "pm-timer"] as const;
+export type OptionalPart = (typeof OPTIONAL_PARTS)[number];
+
 /** @param processor CPUID.1:EAX and EDX */
 export function boardFacts(
   cpus: number,
   processor: { readonly signature: number; readonly features: number },
+  without: readonly OptionalPart[] = [],
 ): BoardFacts {
   const isa = IRQ_LINES.filter(line => line.pic >= 0);
   return {
@@ -47,8 +52,8 @@ export function boardFacts(
     lapicBase: LAPIC_BASE,
     ioapicBase: IOAPIC_BASE,
     ioapicId: 0,
-    hpetBase: HPET_BASE,
-    hpetId: hpetId(HPET_TIMERS),
+    hpet: without.includes("hpet") ? null : { base: HPET_BASE, id: hpetId(HPET_TIMERS) },
+    pmTimer: !without.includes("pm-timer"),
     overrides: isa
       .filter(({ irq, ioapic }) => irq !== ioapic || irq === IRQ.acpi)
       .map(({ irq, ioapic }) => ({ irq, input: ioapic, level: irq === IRQ.acpi })),

@@ -41,7 +41,7 @@ import { Clock } from "../sim/clock.ts";
 import { EventQueue } from "../sim/event-queue.ts";
 import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
-import { boardFacts } from "./board-facts.ts";
+import { boardFacts, type OptionalPart } from "./board-facts.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
@@ -77,6 +77,8 @@ export type PcOptions = {
   /** Instructions per slice. */
   readonly slice?: number;
   readonly testDevices?: boolean;
+  /** Parts that this board does not have. */
+  readonly without?: readonly OptionalPart[];
   /** PCI functions to add. */
   readonly devices?: readonly DeviceSpec[];
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
@@ -133,8 +135,8 @@ export class Pc implements Stateful {
       throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
-    const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [] } = options;
-    this.firmware = firmwareTables(boardFacts(cpus, processorFacts(vendor, features)));
+    const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [], without = [] } = options;
+    this.firmware = firmwareTables(boardFacts(cpus, processorFacts(vendor, features), without));
     this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
@@ -277,6 +279,16 @@ export class Pc implements Stateful {
       }),
     );
     this.ports.map(rtc.window, PORT.rtc);
+    if (this.#has("hpet")) this.#makeHpet(pit, rtc);
+    return pit;
+  }
+
+  #has(part: OptionalPart): boolean {
+    return !(this.#options.without ?? []).includes(part);
+  }
+
+  #makeHpet(pit: Pit8254, rtc: Rtc): void {
+    const { queue } = this;
     const byInput = new Map(IRQ_LINES.map(({ irq, ioapic }) => [ioapic, irq]));
     const hpet = this.#add(
       new Hpet({
@@ -292,7 +304,6 @@ export class Pc implements Stateful {
       }),
     );
     this.space.mapWindow(hpet.window, HPET_BASE);
-    return pit;
   }
 
   /** Returns the reset control register, port 0xCF9. */
@@ -344,7 +355,8 @@ export class Pc implements Stateful {
     const { queue } = this;
     const powerOff = (): void =>
       this.requestExit({ kind: "power-off", status: 0, detail: "the guest powered the machine off" });
-    const pm = this.#add(new AcpiPm({ queue, sci: this.#pin(IRQ.acpi), powerOff }));
+    const timerBits = this.#has("pm-timer") ? 24 : 0;
+    const pm = this.#add(new AcpiPm({ queue, sci: this.#pin(IRQ.acpi), timerBits, powerOff }));
     this.ports.map(pm.window, PORT.acpi);
     this.ports.map(pm.smiPort, PORT.smiCommand);
     this.ports.map(this.#add(new PostCodePort()), PORT.postCode);

@@ -2,24 +2,36 @@
 import { describe, expect, test } from "vitest";
 import { ModelBug } from "../../base/assert.ts";
 import {
+  and,
+  arg,
   buffer,
   busNumbers,
   device,
+  dwordField,
   eisaId,
+  equal,
+  ifTrue,
   integer,
   ioPorts,
   irq,
+  LOCAL0,
   memory32,
   memoryRange,
   method,
   name,
+  not,
+  or,
+  otherwise,
   packageOf,
   path,
   portRange,
   resources,
+  returns,
   scope,
-  storeArg0,
+  serialized,
+  store,
   string,
+  uuid,
 } from "./aml.ts";
 
 const chars = (text: string): number[] => [...text].map(c => c.charCodeAt(0));
@@ -74,7 +86,7 @@ describe("20.2.5 objects", () => {
       1,
     ]));
   test("Method with a Store", () =>
-    expect(method("_PIC", 1, storeArg0("PICM"))).toEqual([
+    expect(method("_PIC", 1, store(arg(0), path("PICM")))).toEqual([
       0x14,
       12,
       ...chars("_PIC"),
@@ -89,6 +101,27 @@ describe("20.2.5 objects", () => {
   });
   test("19.6.37 EISAID: PNP0501 is 0x0105D041", () =>
     expect(eisaId("PNP0501")).toEqual([0x0c, 0x41, 0xd0, 0x05, 0x01]));
+});
+
+describe("20.2.5 terms of methods", () => {
+  test("a serialized method: bit 3 of its flags, beside the number of arguments", () =>
+    expect(serialized("_OSC", 4)).toEqual([0x14, 6, ...chars("_OSC"), 0x0c]));
+  test("CreateDWordField: source, byte index, name", () =>
+    expect(dwordField(arg(3), 8, "CDW3")).toEqual([0x8a, 0x6b, 0x0a, 8, ...chars("CDW3")]));
+  test("And and Or have a target; LEqual and LNot have none", () => {
+    expect(and(path("CDW3"), integer(0x1d), LOCAL0)).toEqual([0x7b, ...chars("CDW3"), 0x0a, 0x1d, 0x60]);
+    expect(or(path("CDW1"), integer(4), path("CDW1"))).toEqual([0x7d, ...chars("CDW1"), 0x0a, 4, ...chars("CDW1")]);
+    expect(not(equal(arg(1), integer(1)))).toEqual([0x92, 0x93, 0x69, 1]);
+  });
+  test("If and Else with their package lengths", () => {
+    expect(ifTrue(arg(0), returns(integer(0)))).toEqual([0xa0, 4, 0x68, 0xa4, 0]);
+    expect(otherwise(returns(integer(1)))).toEqual([0xa1, 3, 0xa4, 1]);
+  });
+  test("19.6.142 ToUUID: aabbccdd-eeff-gghh-iijj-kkllmmnnoopp is stored as dd cc bb aa ff ee hh gg ii jj kk ll mm nn oo pp", () => {
+    const bytes = [0x4d, 0x3c, 0x2b, 0x1a, 0x6f, 0x5e, 0x81, 0x70, 0x92, 0xa3, 0xb4, 0xc5, 0xd6, 0xe7, 0xf8, 0x09];
+    expect(uuid("1a2b3c4d-5e6f-7081-92a3-b4c5d6e7f809")).toEqual([0x11, 19, 0x0a, 16, ...bytes]);
+    expect(() => uuid("1a2b3c4d-5e6f")).toThrow(ModelBug);
+  });
 });
 
 describe("6.4 resource descriptors", () => {

@@ -23,10 +23,17 @@ const OP = {
   multiName: 0x2f,
   extended: 0x5b,
   root: 0x5c,
+  local0: 0x60,
   arg0: 0x68,
   store: 0x70,
+  and: 0x7b,
+  or: 0x7d,
   device: 0x82,
+  dwordField: 0x8a,
+  not: 0x92,
+  equal: 0x93,
   if: 0xa0,
+  else: 0xa1,
   return: 0xa4,
 } as const;
 
@@ -87,15 +94,45 @@ export const device = (text: string, ...terms: Aml[]): Aml => [
 ];
 export const packageOf = (...elements: Aml[]): Aml => [OP.package, ...pack([elements.length, ...elements.flat()])];
 export const buffer = (bytes: Aml): Aml => [OP.buffer, ...pack([...integer(bytes.length), ...bytes])];
+/** MethodFlags: SerializeFlag (20.2.5.2). */
+const SERIALIZED = 1 << 3;
 /** Not serialized. */
 export const method = (text: string, args: number, ...terms: Aml[]): Aml => [
   OP.method,
   ...pack([...path(text), args, ...terms.flat()]),
 ];
-export const storeArg0 = (target: string): Aml => [OP.store, OP.arg0, ...path(target)];
+/** A method that makes named objects, and so must not run twice at a time (19.6.85). */
+export const serialized = (text: string, args: number, ...terms: Aml[]): Aml =>
+  method(text, args | SERIALIZED, ...terms);
 export const returns = (value: Aml): Aml => [OP.return, ...value];
-/** If, with the value of a name as its predicate. */
-export const ifName = (text: string, ...terms: Aml[]): Aml => [OP.if, ...pack([...path(text), ...terms.flat()])];
+
+// Terms of methods. Targets and operands are names ({@link path}), {@link arg} and {@link LOCAL0}.
+
+/** The n-th argument of the method, from 0. */
+export const arg = (n: number): Aml => [OP.arg0 + n];
+export const LOCAL0: Aml = [OP.local0];
+export const store = (value: Aml, target: Aml): Aml => [OP.store, ...value, ...target];
+export const and = (a: Aml, b: Aml, target: Aml): Aml => [OP.and, ...a, ...b, ...target];
+export const or = (a: Aml, b: Aml, target: Aml): Aml => [OP.or, ...a, ...b, ...target];
+export const equal = (a: Aml, b: Aml): Aml => [OP.equal, ...a, ...b];
+export const not = (a: Aml): Aml => [OP.not, ...a];
+export const ifTrue = (predicate: Aml, ...terms: Aml[]): Aml => [OP.if, ...pack([...predicate, ...terms.flat()])];
+/** Right behind an If. */
+export const otherwise = (...terms: Aml[]): Aml => [OP.else, ...pack(terms.flat())];
+/** Names the four bytes of a buffer from `offset` on. */
+export const dwordField = (source: Aml, offset: number, text: string): Aml => [
+  OP.dwordField,
+  ...source,
+  ...integer(offset),
+  ...path(text),
+];
+
+/** ToUUID (19.6.142): a buffer of 16 bytes; the first three groups of digits have their bytes turned round. */
+export function uuid(text: string): Aml {
+  const groups = text.split("-").map(group => (group.match(/../g) ?? []).map(byte => Number.parseInt(byte, 16)));
+  assert(groups.map(group => group.length).join() === "4,2,2,2,6", `"${text}" is no UUID`);
+  return buffer(groups.flatMap((group, i) => (i < 3 ? group.reverse() : group)));
+}
 
 /** EISAID (19.6.37): three letters of 5 bits and four hexadecimal digits, in big-endian order. */
 export function eisaId(id: string): Aml {

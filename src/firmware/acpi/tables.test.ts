@@ -52,6 +52,20 @@ test("5.2.9 the FADT: offsets 36 FACS, 40 and 140 DSDT, 46 SCI, 48 SMI command, 
   expect(word(112) & (1 << 8)).toBe(0);
 });
 
+test("a board without HPET and PM timer has no HPET table, and a FADT with zeros for the timer (5.2.9, PM_TMR_BLK, PM_TMR_LEN, X_PM_TMR_BLK)", () => {
+  const bare = firmwareTables({ ...BOARD, hpet: null, pmTimer: false }).pieces;
+  expect(bare.map(piece => piece.what)).not.toContain("HPET");
+  const fadt = bare.find(piece => piece.what === "FACP")!.bytes;
+  expect([...fadt.slice(76, 80), fadt[91], ...fadt.slice(208, 220)]).toEqual(new Array(17).fill(0));
+  // What stands beside it: the control block and general purpose events.
+  const full = bytesOf("FACP");
+  expect([...full.slice(208, 220)]).toEqual([1, 32, 0, 3, 0x08, 0x06, 0, 0, 0, 0, 0, 0]);
+  expect([...fadt.slice(172, 184), ...fadt.slice(220, 232)]).toEqual([
+    ...full.slice(172, 184),
+    ...full.slice(220, 232),
+  ]);
+});
+
 test("5.2.10 the FACS lies on 64 bytes", () => {
   expect(at("FACS") % 64).toBe(0);
   expect([text(bytesOf("FACS").subarray(0, 4)), bytesOf("FACS").length]).toEqual(["FACS", 64]);
@@ -121,11 +135,24 @@ describe.runIf(hasIasl)("iasl", () => {
     expect(source).not.toMatch(/\*\*\*\*|Invalid|Incorrect|Unknown/);
   });
 
-  test("compiles what it disassembled of the DSDT into the same bytes", () => {
+  test("reads _OSC as PCI Firmware 3.0, 4.5.1 has it", () => {
+    const source = disassemble("DSDT")
+      .source.replace(/\/\*.*?\*\//g, "")
+      .replace(/\s+/g, " ");
+    expect(source).toContain("Method (_OSC, 4, Serialized)");
+    expect(source).toContain('(Arg0 == ToUUID ("33db4d5b-1ff7-401c-9657-7441c03dd766")');
+    expect(source).toContain("CreateDWordField (Arg3, Zero, CDW1)");
+    expect(source).toContain("CreateDWordField (Arg3, 0x08, CDW3)");
+    // All but SHPC (bit 1).
+    expect(source).toMatch(/Local0 = \(CDW3 ?& 0x1D\)|And \(CDW3 ?, 0x1D, Local0\)/);
+  });
+
+  test("compiles what it disassembled of the DSDT into the same bytes, without a warning", () => {
     expect(disassemble("DSDT").source).toContain("ACPI0007");
     // 6.2.13: "0xFFFF" in the low word is any function; pin 1 is INTB#.
     expect(disassemble("DSDT").source.replace(/\s+/g, " ")).toContain("0x0003FFFF, One, Zero, 0x14");
-    execFileSync("iasl", ["-p", "again", "DSDT.dsl"], { cwd: folder, stdio: "pipe" });
+    const log = execFileSync("iasl", ["-p", "again", "DSDT.dsl"], { cwd: folder, stdio: "pipe", encoding: "utf8" });
+    expect(log).toMatch(/ 0 Errors, 0 Warnings/);
     const again = new Uint8Array(readFileSync(join(folder, "again.aml")));
     // Behind the header, which names its compiler.
     expect([...again.subarray(36)]).toEqual([...bytesOf("DSDT").subarray(36)]);

@@ -4,7 +4,7 @@
 import { ACPI_DISABLE, ACPI_ENABLE, PM } from "../../devices/acpi-pm.regs.ts";
 import { RTC } from "../../devices/rtc.regs.ts";
 import type { PhysAddr } from "../../base/units.ts";
-import type { BoardFacts } from "../board-facts.ts";
+import type { BoardFacts, HpetFacts } from "../board-facts.ts";
 import { TableWriter } from "../table-writer.ts";
 
 const OEM = "IRETQ ";
@@ -82,13 +82,13 @@ export function fadt(board: BoardFacts, dsdtAt: PhysAddr, facsAt: PhysAddr): Uin
   const { pmBase, sci, smiCommand, resetPort } = board;
   const event = { port: pmBase + PM.status, bytes: 4, access: 2 };
   const control = { port: pmBase + PM.control, bytes: 2, access: 2 };
-  const timer = { port: pmBase + PM.timer, bytes: 4, access: 3 };
+  const timer = board.pmTimer ? { port: pmBase + PM.timer, bytes: 4, access: 3 } : null;
   const gpe = { port: pmBase + PM.gpe, bytes: GPE_BLOCK_BYTES, access: 1 };
   return table("FACP", 6, out => {
     out.u32(facsAt, dsdtAt).u8(0, 0).u16(sci);
     out.u32(smiCommand).u8(ACPI_ENABLE, ACPI_DISABLE, 0, 0);
-    out.u32(event.port, 0, control.port, 0, 0, timer.port, gpe.port, 0);
-    out.u8(event.bytes, control.bytes, 0, timer.bytes, gpe.bytes, 0, 0, 0);
+    out.u32(event.port, 0, control.port, 0, 0, timer?.port ?? 0, gpe.port, 0);
+    out.u8(event.bytes, control.bytes, 0, timer?.bytes ?? 0, gpe.bytes, 0, 0, 0);
     out.u16(NO_C2, NO_C2, 0, 0).u8(0, 0, 0, 0, RTC.century);
     out.u16(BOOT_FLAGS).u8(0).u32(FADT_FLAGS);
     gas(out, { port: resetPort, bytes: 1, access: 1 });
@@ -98,7 +98,8 @@ export function fadt(board: BoardFacts, dsdtAt: PhysAddr, facsAt: PhysAddr): Uin
     out.bytes(NO_REGISTER);
     gas(out, control);
     out.bytes(NO_REGISTER).bytes(NO_REGISTER);
-    gas(out, timer);
+    if (timer === null) out.bytes(NO_REGISTER);
+    else gas(out, timer);
     gas(out, gpe);
     out.bytes(NO_REGISTER).bytes(NO_REGISTER).bytes(NO_REGISTER).u64(0);
   });
@@ -134,11 +135,11 @@ export function madt(board: BoardFacts): Uint8Array {
 const HPET_MIN_TICK = 100;
 
 /** HPET description table. */
-export function hpet(board: BoardFacts): Uint8Array {
+export function hpet({ base, id }: HpetFacts): Uint8Array {
   return table("HPET", 1, out => {
-    out.u32(board.hpetId);
+    out.u32(id);
     // In memory space, 64 bits wide.
-    out.u8(0, 64, 0, 0).u64(board.hpetBase);
+    out.u8(0, 64, 0, 0).u64(base);
     out.u8(0).u16(HPET_MIN_TICK).u8(0);
   });
 }
