@@ -26,7 +26,7 @@ describe("latency and source follow the chain of causes", () => {
     tell(400, EVENT.iret, 1);
     const [vector] = stats.vectors();
     expect(vector).toMatchObject({ vector: 0x34, count: 1, perCpu: [0, 1], eois: 1, pending: 0, coalesced: 0 });
-    expect(vector!.sources).toEqual([{ kind: "pin", number: 4, count: 1 }]);
+    expect(vector!.sources).toEqual([{ kind: "pin", number: 4, count: 1, perCpu: [0, 1] }]);
     expect(vector!.latency.min).toBe(250);
     expect(vector!.handler.max).toBe(50);
   });
@@ -49,7 +49,24 @@ describe("latency and source follow the chain of causes", () => {
       [0x0b, "pic", 3, 8, 1],
       [0x20, "lvt", 1, 3, 0],
       [0x21, "ipi", 0, 3, 0],
-      [0x22, "msi", 0, 3, 0],
+      [0x22, "msi", 8, 3, 0],
+    ]);
+  });
+
+  test("sources that share a vector are counted apart on each CPU, the more frequent one first", () => {
+    const { stats, tell } = feed();
+    for (const [sender, cpu] of [
+      [0x0108, 1],
+      [0xffff, 0],
+      [0xffff, 1],
+      [0xffff, 1],
+    ] as const) {
+      const accept = tell(2, EVENT.lapicAccept, cpu, 0x31, 0, 0, tell(1, EVENT.msi, sender, 0x31));
+      tell(3, EVENT.interrupt, cpu, 0x31, 0, 0, accept);
+    }
+    expect(stats.vectors()[0]!.sources).toEqual([
+      { kind: "msi", number: 0xffff, count: 3, perCpu: [1, 2] },
+      { kind: "msi", number: 0x0108, count: 1, perCpu: [0, 1] },
     ]);
   });
 
@@ -69,7 +86,10 @@ describe("latency and source follow the chain of causes", () => {
   test("an unknown cause is counted and has no latency", () => {
     const { stats, tell } = feed();
     tell(5, EVENT.interrupt, 0, 0x40, 0, 0, 999_999);
-    expect(stats.vectors()[0]).toMatchObject({ count: 1, sources: [{ kind: "unknown", number: 0, count: 1 }] });
+    expect(stats.vectors()[0]).toMatchObject({
+      count: 1,
+      sources: [{ kind: "unknown", number: 0, count: 1, perCpu: [1, 0] }],
+    });
     expect(stats.vectors()[0]!.latency.count).toBe(0);
   });
 });

@@ -6,7 +6,7 @@
  * at which the CPU enters the handler. A level-triggered interrupt that is sent again after its EOI starts anew at that EOI. Time in a handler
  * counts to the IRET that matches by nesting; a kernel that leaves a handler by switching stacks is charged until some IRET.
  *
- * Costs some 20 ns per event; nothing is allocated per event.
+ * Costs some 20 ns per event; nothing is allocated per event but the first of a source.
  */
 import type { CauseId, Ns, Vector } from "../base/units.ts";
 import { EVENT } from "../ports/events.ts";
@@ -17,10 +17,16 @@ import { Histogram } from "./histogram.ts";
 export type SourceKind = "pin" | "pic" | "lvt" | "ipi" | "msi" | "unknown";
 const KINDS: readonly SourceKind[] = ["unknown", "pin", "pic", "lvt", "ipi", "msi"];
 const KIND = { unknown: 0, pin: 1, pic: 2, lvt: 3, ipi: 4, msi: 5 } as const;
-/** Source code = kind × 256 + number (I/O APIC pin, 8259 input, LVT entry). */
-const sourceCode = (kind: number, number: number): number => kind * 256 + number;
+/** Source code = kind × 65536 + number (I/O APIC pin, 8259 input, LVT entry, requester of a message). */
+const sourceCode = (kind: number, number: number): number => kind * 0x10000 + number;
 
-export type InterruptSource = { readonly kind: SourceKind; readonly number: number; readonly count: number };
+export type InterruptSource = {
+  readonly kind: SourceKind;
+  /** Of the I/O APIC pin, 8259 input or LVT entry; bus, device and function of a message's sender; else 0. */
+  readonly number: number;
+  readonly count: number;
+  readonly perCpu: readonly number[];
+};
 
 export type VectorStats = {
   readonly vector: Vector;
@@ -42,7 +48,6 @@ const RING = 1 << 12;
 const RING_MASK = RING - 1;
 /** A power of two. */
 const MAX_NESTING = 64;
-const SOURCES = 6 * 256;
 const NMI_VECTOR = 2;
 
 class PerVector {
@@ -54,9 +59,22 @@ class PerVector {
   readonly perCpu: Uint32Array;
   readonly latency = new Histogram();
   readonly handler = new Histogram();
-  readonly sources = new Uint32Array(SOURCES);
+  /** By source code: how often on each CPU. */
+  readonly sources = new Map<number, Uint32Array>();
+  readonly #cpus: number;
+
   constructor(cpus: number) {
+    this.#cpus = cpus;
     this.perCpu = new Uint32Array(cpus);
+  }
+
+  countSource(code: number, cpu: number): void {
+    let perCpu = this.sources.get(code);
+    if (perCpu === undefined) {
+      perCpu = new Uint32Array(this.#cpus);
+      this.sources.set(code, perCpu);
+    }
+    perCpu[cpu]!++;
   }
 }
 
@@ -91,7 +109,7 @@ export class InterruptStats implements TraceListener {
   /** By id modulo RING: whose entry it is, when its chain began, what its source is. */
   readonly #ids = new Float64Array(RING);
   readonly #began = new Float64Array(RING);
-  readonly #source = new Uint16Array(RING);
+  readonly #source = new Int32Array(RING);
   /** Nesting of handlers by CPU: vector (−1 for exceptions and INT n) and time of entry. */
   readonly #depth: Int32Array;
   readonly #stackVector: Int32Array;
@@ -151,7 +169,7 @@ export class InterruptStats implements TraceListener {
         this.#again[subject & 255] = b !== 0 ? time : -1;
         return;
       case EVENT.msi:
-        this.#remember(id, time, sourceCode(KIND.msi, 0));
+        this.#remember(id, time, sourceCode(KIND.msi, subject & 0xffff));
         return;
       case EVENT.picAck:
         this.#chain(id, cause, time, sourceCode(KIND.pic, subject));
@@ -214,8 +232,8 @@ export class InterruptStats implements TraceListener {
     const slot = cause & RING_MASK;
     if (cause !== 0 && this.#ids[slot] === cause) {
       stats.latency.add(time - this.#began[slot]!);
-      stats.sources[this.#source[slot]!]!++;
-    } else stats.sources[extInt !== 0 ? sourceCode(KIND.pic, 0) : KIND.unknown]!++;
+      stats.countSource(this.#source[slot]!, cpu);
+    } else stats.countSource(extInt !== 0 ? sourceCode(KIND.pic, 0) : KIND.unknown, cpu);
     this.#enter(cpu, vector, time);
   }
 
@@ -240,10 +258,11 @@ export class InterruptStats implements TraceListener {
     this.#vectors.forEach((stats, vector) => {
       if (stats === null || (stats.count === 0 && stats.accepted === 0)) return;
       const sources: InterruptSource[] = [];
-      stats.sources.forEach((count, code) => {
-        if (count > 0) sources.push({ kind: KINDS[code >> 8]!, number: code & 255, count });
-      });
-      sources.sort((x, y) => y.count - x.count);
+      for (const [code, perCpu] of stats.sources) {
+        const count = perCpu.reduce((sum, n) => sum + n, 0);
+        sources.push({ kind: KINDS[code >>> 16]!, number: code & 0xffff, count, perCpu: [...perCpu] });
+      }
+      sources.sort((x, y) => y.count - x.count || KINDS.indexOf(x.kind) - KINDS.indexOf(y.kind) || x.number - y.number);
       const { count, latency, handler, eois, coalesced } = stats;
       const pending = Math.max(0, stats.accepted - stats.takenFromApic);
       result.push({ vector, sources, count, perCpu: [...stats.perCpu], latency, handler, eois, coalesced, pending });

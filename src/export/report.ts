@@ -12,8 +12,8 @@ export type Spread = { count: number; min: number; p50: number; p99: number; max
 
 export type InterruptReport = {
   vector: number;
-  /** Sources by falling count: `serial (I/O APIC pin 4)`, `local timer`, `IPI`, … */
-  sources: { name: string; count: number }[];
+  /** Sources by falling count: `serial (I/O APIC pin 4)`, `local timer`, `IPI`, `MSI of edu (00:03.0)`, … */
+  sources: { name: string; count: number; perCpu: number[] }[];
   count: number;
   perCpu: number[];
   /** From raising to the first instruction of the handler. */
@@ -67,7 +67,7 @@ function sourceName(source: VectorStats["sources"][number], names: EventNames): 
     case "ipi":
       return "IPI";
     case "msi":
-      return "MSI";
+      return `MSI of ${names.device(source.number)}`;
     default:
       return "unknown";
   }
@@ -79,7 +79,11 @@ const counts = (values: Float64Array): { vector: number; count: number }[] =>
 export function makeReport(facts: ReportFacts, stats: InterruptStats, names: EventNames): Report {
   const interrupts = stats.vectors().map(v => ({
     vector: v.vector,
-    sources: v.sources.map(source => ({ name: sourceName(source, names), count: source.count })),
+    sources: v.sources.map(source => ({
+      name: sourceName(source, names),
+      count: source.count,
+      perCpu: [...source.perCpu],
+    })),
     count: v.count,
     perCpu: [...v.perCpu],
     latencyNs: spread(v.latency),

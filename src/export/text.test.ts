@@ -92,7 +92,7 @@ describe("report", () => {
     expect(json.interrupts).toEqual([
       {
         vector: 0x34,
-        sources: [{ name: "serial (I/O APIC pin 4)", count: 1 }],
+        sources: [{ name: "serial (I/O APIC pin 4)", count: 1, perCpu: [0, 1] }],
         count: 1,
         perCpu: [0, 1],
         latencyNs: { count: 1, min: 15, p50: 15, p99: 15, max: 15 },
@@ -102,6 +102,15 @@ describe("report", () => {
         unhandled: 0,
       },
     ]);
+  });
+
+  test("a message has the name of its sender", () => {
+    const messages = new InterruptStats(1);
+    messages.event(1, EVENT.msi, 0x18, 0x41, 0, 0, 1, 0);
+    messages.event(1, EVENT.lapicAccept, 0, 0x41, 0, 0, 2, 1);
+    messages.event(2, EVENT.interrupt, 0, 0x41, 0, 0, 3, 2);
+    const [vector] = makeReport(facts, messages, names).interrupts;
+    expect(vector!.sources).toEqual([{ name: `MSI of ${names.device(0x18)}`, count: 1, perCpu: [1] }]);
   });
 
   test("the table has a row per vector in aligned columns", () => {
