@@ -13,6 +13,8 @@ import * as L from "./layout.ts";
 
 const LINES = 64;
 const TABLE_SIZE = LINES * 4;
+/** Added to the key of a page's second table, the one that leaves out a debugger's stops. */
+const TAPPED = 1 << 24;
 /** Longest run of straight-line code decoded at once, in instructions. */
 const BLOCK_LIMIT = 48;
 
@@ -37,12 +39,14 @@ export class CodeCache {
   readonly #emptyLine: number;
   #top: number;
   #bottom: number;
-  /** By host page number × 4 + mode. */
+  /** By host page number × 4 + mode, plus TAPPED. */
   readonly #pages = new Map<number, PageCode>();
   /** Instructions that cross a page, by the caller's key. */
   readonly #spans = new Map<string, number>();
   /** Key of the page that a table belongs to. */
   readonly #keys = new Map<number, number>();
+  /** By offset in a page: not 0 where a tapped table must not lead to a record (see debug-stops.ts). */
+  stopOffsets = new Uint8Array(4096);
   /** A page of RAM has code from now on: every processor must stop writing to it directly. */
   onCodePage: (ramPage: number) => void = () => {};
   /** All tables are about to go away; what it returns is called when they have. */
@@ -63,9 +67,9 @@ export class CodeCache {
     this.#i32.fill(0, start >>> 2, this.#top >>> 2);
   }
 
-  /** Table of the page at byte offset `host` in the memory, for code of `mode`; made when there is none. */
-  table(host: number, mode: number): number {
-    const key = (host >>> 12) * 4 + mode;
+  /** Table of the page at byte offset `host` in the memory, for code of `mode`; made when there is none. `tapped`: the one without a debugger's stops. */
+  table(host: number, mode: number, tapped = false): number {
+    const key = (host >>> 12) * 4 + mode + (tapped ? TAPPED : 0);
     let page = this.#pages.get(key);
     if (page === undefined) {
       page = { table: this.#allocate(TABLE_SIZE), mode, linesLow: 0, linesHigh: 0 };
@@ -81,7 +85,23 @@ export class CodeCache {
     return exists(this.#keys.get(table), "code cache: unknown table");
   }
   tableOf(place: number): number {
-    return this.table((place >>> 2) * 4096, place & 3);
+    return this.table(((place & (TAPPED - 1)) >>> 2) * 4096, place & 3, place >= TAPPED);
+  }
+  /** Byte offset in the memory of the page that a table belongs to when it is one for code of `mode`, else −1. */
+  hostOf(table: number, mode: number): number {
+    const place = this.placeOf(table);
+    return (place & 3) === mode ? ((place & (TAPPED - 1)) >>> 2) * 4096 : -1;
+  }
+  /** The table of the same page and mode, tapped or not. */
+  tapped(table: number, tapped: boolean): number {
+    const place = this.placeOf(table) & (TAPPED - 1);
+    return this.table((place >>> 2) * 4096, place & 3, tapped);
+  }
+  /** {@link stopOffsets} has changed: what was decoded for tapped tables is forgotten. Not while a record is running. */
+  forgetTapped(): void {
+    for (const [key, page] of this.#pages)
+      if (key >= TAPPED) this.#i32.fill(this.#emptyLine, page.table >>> 2, (page.table + TABLE_SIZE) >>> 2);
+    this.#spans.clear();
   }
 
   /** Record at byte `offset` of the page whose table is given, 0 when it is not decoded. */
@@ -97,7 +117,7 @@ export class CodeCache {
   /** Forgets everything. */
   drop(): void {
     const restore = this.onDrop();
-    for (const key of this.#pages.keys()) this.#unmark(((key >>> 2) << 12) >>> 0);
+    for (const key of this.#pages.keys()) this.#unmark((((key & (TAPPED - 1)) >>> 2) << 12) >>> 0);
     this.#pages.clear();
     this.#keys.clear();
     this.#spans.clear();
@@ -107,9 +127,9 @@ export class CodeCache {
   }
 
   /** Decodes straight-line code from `offset` of the page at `host`. Returns its record, 0 when the first instruction crosses the page's end. */
-  decode(host: number, mode: number, offset: number): number {
-    const table = this.table(host, mode);
-    const page = this.#pages.get((host >>> 12) * 4 + mode)!;
+  decode(host: number, mode: number, offset: number, tapped = false): number {
+    const table = this.table(host, mode, tapped);
+    const page = this.#pages.get((host >>> 12) * 4 + mode + (tapped ? TAPPED : 0))!;
     this.#mark(host);
     const decoder = this.#decoder;
     let at = offset;
@@ -122,7 +142,7 @@ export class CodeCache {
           return first;
         }
       }
-      if (at >= 4096) break;
+      if (at >= 4096 || (tapped && n > 0 && this.stopOffsets[at] !== 0)) break;
       const available = Math.min(15, 4096 - at);
       decoder.bytes.set(this.#u8.subarray(host + at, host + at + available));
       const record = this.#top;
@@ -185,16 +205,16 @@ export class CodeCache {
     let hit = false;
     const first = offset >>> 6;
     const last = Math.min(4095, offset + length - 1) >>> 6;
-    for (let mode = 0; mode < 3; mode++) {
-      const page = this.#pages.get((host >>> 12) * 4 + mode);
+    for (let n = 0; n < 6; n++) {
+      const page = this.#pages.get(this.#variant(host, n));
       if (page === undefined) continue;
       for (let line = first; line <= last; line++) {
         if (((line < 32 ? page.linesLow >>> line : page.linesHigh >>> (line - 32)) & 1) !== 0) hit = true;
       }
     }
     if (!hit) return false;
-    for (let mode = 0; mode < 3; mode++) {
-      const page = this.#pages.get((host >>> 12) * 4 + mode);
+    for (let n = 0; n < 6; n++) {
+      const page = this.#pages.get(this.#variant(host, n));
       if (page === undefined) continue;
       this.#i32.fill(this.#emptyLine, page.table >>> 2, (page.table + TABLE_SIZE) >>> 2);
       page.linesLow = 0;
@@ -203,6 +223,11 @@ export class CodeCache {
     this.#spans.clear();
     this.#unmark(host);
     return true;
+  }
+
+  /** Key of table `n` (0 … 5) of a page: three modes, tapped or not. */
+  #variant(host: number, n: number): number {
+    return (host >>> 12) * 4 + (n < 3 ? n : n - 3 + TAPPED);
   }
 
   #allocate(bytes: number): number {

@@ -51,19 +51,27 @@ export class CodeFetch {
     const limit = mode === MODE.code64 ? Number.POSITIVE_INFINITY : s.segLimit(L.SEG.cs);
     if (mode === MODE.code64 ? rip < -CANONICAL || rip >= CANONICAL : rip > limit) return this.#refuse(EXC.gp, 0);
     const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
-    if (!this.#translate(linear)) return CODE_FETCH.fault;
     const code = this.#engine.code;
     if (code.full) code.drop();
+    const known = this.#knownPage(linear, mode);
+    if (!known && !this.#translate(linear)) return CODE_FETCH.fault;
     const offset = linear & 0xfff;
     const pageStart = rip - offset;
     const wholePage = pageStart + PAGE - 1 <= limit && pageStart >= 0;
     if (this.#device || (mode !== MODE.code64 && !wholePage)) return this.#alone(linear, rip, mode, limit);
     const host = this.#host;
-    const table = code.table(host, mode);
+    const { stops } = this.#engine;
+    const tapped = this.#tapped(linear);
+    const table = code.table(host, mode, tapped);
+    if (tapped && stops.offsets[offset] !== 0) {
+      // The tables do not lead to an instruction at a debugger's stop.
+      if (!known) this.#mmu.tlb.fillCode(linear, table);
+      return this.#alone(linear, rip, mode, limit);
+    }
     const inside = branch !== 0 && code.keeps(branch) && this.#leadsHere(branch, rip, pageStart, linear, table);
-    const record = code.find(table, offset) || code.decode(host, mode, offset);
+    const record = code.find(table, offset) || code.decode(host, mode, offset, tapped);
     if (record === 0) return this.#alone(linear, rip, mode, limit);
-    this.#mmu.tlb.fillCode(linear, table);
+    if (!known) this.#mmu.tlb.fillCode(linear, table);
     if (inside) code.patch(branch, record);
     return CODE_FETCH.ready;
   }
@@ -82,6 +90,21 @@ export class CodeFetch {
     this.vector = vector;
     this.error = error;
     return CODE_FETCH.fault;
+  }
+
+  /**
+   * Takes the page from the code TLB when that has it: whether page tables are walked must not depend on what happens to be decoded.
+   */
+  #knownPage(linear: number, mode: number): boolean {
+    const { tlb } = this.#mmu;
+    tlb.checkGeneration();
+    const table = tlb.codeTable(linear);
+    const host = table === 0 ? -1 : this.#engine.code.hostOf(table, mode);
+    if (host < 0) return false;
+    this.#host = host;
+    this.#physical = linear & 0xfff;
+    this.#device = false;
+    return true;
   }
 
   #translate(linear: number): boolean {
@@ -117,13 +140,25 @@ export class CodeFetch {
       hosts.push(this.#host);
       cacheable &&= !this.#device && mode === MODE.code64;
       have += this.#gather(bytes, have, wanted - have);
-      record = this.#decode(cacheable ? `${hosts[0]}/${hosts[1]}/${offset}/${mode}` : "", have, mode, offset, hosts);
+      record = this.#decode(
+        cacheable ? `${hosts[0]}/${hosts[1]}/${offset}/${mode}/${this.#tapped(linear)}` : "",
+        have,
+        mode,
+        offset,
+        hosts,
+      );
     }
     // The segment's limit cuts the instruction.
     if (record === 0) return this.#refuse(EXC.gp, 0);
     s.setNum(L.RIP_PAGE, rip - offset);
     this.record = record;
     return CODE_FETCH.alone;
+  }
+
+  /** Direct branches of a kept instruction lead to records of one kind of table. */
+  #tapped(linear: number): boolean {
+    const { stops } = this.#engine;
+    return stops.armed && stops.inPage(linear);
   }
 
   #decode(key: string, have: number, mode: number, offset: number, hosts: readonly number[]): number {

@@ -11,6 +11,7 @@ import { ACTIVITY, type Activity, type Processor } from "../ports/processor.ts";
 import type { ResetKind, ResetPhase } from "../ports/part.ts";
 import type { StateRecord } from "../sim/state.ts";
 import { CpuContext, EXC, GuestFault } from "./context.ts";
+import type { DebugStops } from "./debug-stops.ts";
 import { Engine, isa } from "./engine.ts";
 import { sseOp } from "./fpu/sse.ts";
 import * as L from "./layout.ts";
@@ -36,6 +37,14 @@ export type CpuParts = Omit<ConstructorParameters<typeof CpuContext>[0], "state"
   readonly ferr?: (level: boolean) => void;
 };
 
+/** How a debugger's step went, told at the boundary behind it. */
+export type Step = {
+  /** The instruction retired, or raised an exception whose handler is entered now. */
+  readonly done: boolean;
+  /** An interrupt (or another event) was taken at this boundary, and would return here; null for none. */
+  readonly interrupted: { readonly linear: number; readonly sp: bigint } | null;
+};
+
 export class X86Cpu implements Processor {
   readonly name: string;
   readonly index: number;
@@ -45,6 +54,12 @@ export class X86Cpu implements Processor {
   readonly state: StateRecord;
   /** Helpers by the numbers that generated code uses. */
   readonly helpers: readonly ((record: number) => number)[];
+  /**
+   * A debugger wants to know when one instruction has retired or an event was taken. While set, every `run` is cut there, which changes nothing for the
+   * guest. Whoever sets it stops the machine when told.
+   */
+  onStep: ((step: Step) => void) | null = null;
+  #interrupted: Step["interrupted"] = null;
   readonly #engine: Engine;
   readonly #s: CpuState;
   readonly #bsp: boolean;
@@ -66,6 +81,7 @@ export class X86Cpu implements Processor {
     resetRegisters(this.#s, parts.model, "power", parts.bsp);
     this.units = createUnits(this.ctx, parts, (page, offset, length) => parts.engine.written(page, offset, length));
     this.mmu = this.units.mmu;
+    this.mmu.stops = parts.engine.stops;
     this.ctx.deliver = (vector, checkDpl, error, image) =>
       parts.engine.exports.deliver(base, vector, checkDpl, error, image);
     this.#fetch = new CodeFetch(this.ctx, this.mmu, parts.engine);
@@ -167,6 +183,8 @@ export class X86Cpu implements Processor {
 
   run(budget: number): number {
     const s = this.#s;
+    const deliveries = this.units.delivery.count;
+    if (this.onStep !== null) budget = 1;
     this.#engine.enterCpu(this);
     this.mmu.tlb.checkGeneration();
     this.#budget = budget;
@@ -181,7 +199,9 @@ export class X86Cpu implements Processor {
         s.setLo(L.DEBT, 0);
       }
       if (s.int(L.DEBUG_TRAP) !== 0) s.setLo(L.PENDING_OFFSET, s.int(L.PENDING_OFFSET) | L.PENDING.debugTrap);
+      const faulted = this.units.delivery.count !== deliveries;
       const free = s.int(L.PENDING_OFFSET) === 0 || this.#takeEvents();
+      if (this.onStep !== null) this.#stepped(this.onStep, faulted);
       if (this.#stopAsked || s.int(L.COUNT) === 0 || s.int(L.ACTIVITY_OFFSET) !== ACTIVITY.running) break;
       // What could not be taken at once costs the time of an instruction.
       if (!free) s.setLo(L.COUNT, s.int(L.COUNT) - 1);
@@ -207,6 +227,16 @@ export class X86Cpu implements Processor {
     return done;
   }
 
+  /** At a boundary while a debugger steps. */
+  #stepped(tell: (step: Step) => void, faulted: boolean): void {
+    const done = faulted || this.#s.int(L.COUNT) === 0;
+    const interrupted = this.#interrupted;
+    if (!done && interrupted === null) return;
+    this.#interrupted = null;
+    this.#stopAsked = true;
+    tell({ done, interrupted });
+  }
+
   #shadowActive(): boolean {
     const s = this.#s;
     return s.int(L.SHADOW) !== 0 && s.int(L.SHADOW_COUNT) === s.int(L.COUNT) + s.int(L.DEBT);
@@ -216,7 +246,10 @@ export class X86Cpu implements Processor {
   #takeEvents(): boolean {
     const s = this.#s;
     if (s.int(L.SHADOW) !== 0 && !this.#shadowActive()) s.setLo(L.SHADOW, 0);
+    const before = this.units.delivery.count;
+    const place = this.onStep === null ? null : { linear: this.linearRip, sp: s.big(L.REG.rsp * 8) };
     const all = this.units.events.take();
+    if (this.units.delivery.count !== before) this.#interrupted = place;
     this.#derive();
     return all;
   }
@@ -250,6 +283,11 @@ export class X86Cpu implements Processor {
     this.#s.setLo(L.RECORD, 0);
     // Events at this boundary, and the end of the run, come before the next instruction's fetch (SDM vol. 3A, table 6-2).
     if (this.#s.int(L.COUNT) === 0) return;
+    const { stops } = this.#engine;
+    if (stops.armed && stops.hit(this.index, this.linearRip, this.#retiredNow())) {
+      this.stop();
+      return;
+    }
     const found = this.#fetch.find(branch);
     if (found === CODE_FETCH.ready) return;
     if (found === CODE_FETCH.fault) this.#deliverFault(this.#fetch.vector, this.#fetch.error, this.#fetch.address);
@@ -319,12 +357,17 @@ export class X86Cpu implements Processor {
   #countFault(): void {
     const s = this.#s;
     const last = (s.base + L.LAST_FAULT_AT) >>> 3;
-    const now = this.retired + this.#budget - s.int(L.COUNT) - s.int(L.DEBT);
+    const now = this.#retiredNow();
     const row = now === s.f64[last] ? s.int(L.FAULTS_IN_A_ROW) + 1 : 0;
     const counts = row >= FREE_FAULTS;
     s.setLo(L.FAULTS_IN_A_ROW, counts ? FREE_FAULTS : row);
     s.f64[last] = counts ? now + 1 : now;
     if (counts) s.setLo(L.COUNT, s.int(L.COUNT) - 1);
+  }
+
+  /** Retired since power on, between two instructions. */
+  #retiredNow(): number {
+    return this.retired + this.#budget - this.#s.int(L.COUNT) - this.#s.int(L.DEBT);
   }
 
   // --- single steps -----------------------------------------------------------------------------------------------------------------------------
@@ -342,7 +385,7 @@ export class X86Cpu implements Processor {
     const flags = s.int(L.FLAG_OTHER);
     const resume = (flags & FLAG.rf) !== 0;
     if (!resume) {
-      const hits = this.units.debug.matchCode(this.#linearRip());
+      const hits = this.units.debug.matchCode(this.linearRip);
       if (hits !== 0) {
         this.#countFault();
         this.units.events.codeBreakpoint(hits);
@@ -362,10 +405,16 @@ export class X86Cpu implements Processor {
   }
   readonly #enterOnce = (): number => this.#engine.exports.enter(this.#s.base);
 
-  #linearRip(): number {
+  /** Linear address of the next instruction. */
+  get linearRip(): number {
     const s = this.#s;
     const rip = s.num(L.RIP);
     return s.codeMode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
+  }
+
+  /** The debugger's stops, which all processors of the machine share. */
+  get stops(): DebugStops {
+    return this.#engine.stops;
   }
 
   // --- used by the engine -----------------------------------------------------------------------------------------------------------------------
@@ -406,6 +455,7 @@ export class X86Cpu implements Processor {
     this.#countFault();
     this.#delivered(EXC.pf, error, this.#s.num(L.ARG0), cplBefore);
     this.#inside = true;
+    if (this.onStep !== null) this.ctx.stop();
   }
 
   /** Behind a fault's delivery in generated code. */

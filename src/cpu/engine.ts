@@ -10,6 +10,7 @@ import { MIB, PAGE } from "../base/units.ts";
 import type { RamView } from "../ports/ram-view.ts";
 import { CodeCache } from "./code-cache.ts";
 import { GuestFault } from "./context.ts";
+import { DebugStops } from "./debug-stops.ts";
 import type { X86Cpu } from "./cpu.ts";
 import { buildInterpreter, type InterpreterExports, type InterpreterImports } from "./interp/module.ts";
 import { Decoder } from "./isa/decoder.ts";
@@ -59,6 +60,8 @@ export class Engine {
   readonly code: CodeCache;
   readonly decoder: Decoder;
   readonly exports: InterpreterExports;
+  /** Where a debugger wants processors to stop. To be changed only while none runs. */
+  readonly stops = new DebugStops();
   readonly #cpus: X86Cpu[] = [];
   #current: X86Cpu | null = null;
 
@@ -82,7 +85,20 @@ export class Engine {
           cpu.mmu.tlb.setCodePlaces(places[i]!, place => this.code.tableOf(place));
       };
     };
+    this.#connectStops();
     this.exports = this.#instantiate();
+  }
+
+  #connectStops(): void {
+    const { stops, code } = this;
+    code.stopOffsets = stops.offsets;
+    stops.offsetsChanged = () => code.forgetTapped();
+    stops.pageChanged = (page, on) => {
+      for (const cpu of this.#cpus) cpu.mmu.tlb.changeCodeTable(page, table => code.tapped(table, on));
+    };
+    stops.watchesChanged = () => {
+      for (const cpu of this.#cpus) cpu.mmu.watchesChanged();
+    };
   }
 
   #instantiate(): InterpreterExports {

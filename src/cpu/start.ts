@@ -1,24 +1,7 @@
 /** Puts a processor into the state in which a loader hands over: flat protected mode (multiboot), real mode (boot sector), 64-bit mode (Linux). */
+import type { EntryState } from "../ports/entry-state.ts";
 import type { X86Cpu } from "./cpu.ts";
 import * as L from "./layout.ts";
-
-/** Registers at the first instruction; see firmware/boot-plan.ts. */
-export type Entry = {
-  readonly mode: "protected" | "real" | "long";
-  readonly eip: number;
-  readonly eax: number;
-  readonly ebx: number;
-  readonly edx: number;
-  readonly esp: number;
-  readonly esi?: number;
-  readonly cr3?: number;
-  readonly cs: number;
-  readonly ds: number;
-  readonly es: number;
-  readonly ss: number;
-  readonly gdtBase: number;
-  readonly gdtLimit: number;
-};
 
 /** Attributes of accessed flat segments: code execute/read and data read/write, 32 bits, 4 GiB. */
 const FLAT_CODE = 0xc09b;
@@ -31,7 +14,7 @@ const LONG_CR4 = 0x20;
 /** LME and LMA. */
 const LONG_EFER = 0x500;
 
-export function startProcessor(cpu: X86Cpu, entry: Entry): void {
+export function startProcessor(cpu: X86Cpu, entry: EntryState): void {
   const s = cpu.ctx.state;
   const { rax, rbx, rdx, rsp, rsi } = L.REG;
   for (let n = 0; n < 16; n++) s.set64(n * 8, 0, 0);
@@ -71,7 +54,7 @@ export function startProcessor(cpu: X86Cpu, entry: Entry): void {
   cpu.restored();
 }
 
-function attributes(mode: Entry["mode"], code: boolean): number {
+function attributes(mode: EntryState["mode"], code: boolean): number {
   if (mode === "real") return 0x93;
   if (!code) return FLAT_DATA;
   return mode === "long" ? LONG_CODE : FLAT_CODE;

@@ -126,6 +126,7 @@ export class Pc implements Stateful {
   readonly #irqs: ReadonlyMap<number, Line>;
   #exit: Exit | null = null;
   #resetDue = false;
+  #pauseDue = false;
 
   /** Throws {@link HostError}: 64 for impossible options, 66 for an image that cannot be loaded. */
   constructor(options: PcOptions) {
@@ -427,6 +428,12 @@ export class Pc implements Stateful {
     this.scheduler.requestStop();
   }
 
+  /** For a debugger: the {@link run} that is going on returns null at the end of the present instruction. */
+  pause(): void {
+    this.#pauseDue = true;
+    this.scheduler.requestStop();
+  }
+
   /**
    * Runs until `untilRetired` instructions were retired since power on or virtual time reaches `untilNs`. Returns null then (or somewhat earlier, to let
    * the host breathe: see {@link Scheduler.run}), and the reason when the machine stopped for good or has nothing left that could happen.
@@ -450,6 +457,10 @@ export class Pc implements Stateful {
         }
         default:
           if (this.#exit === null && this.#resetDue) this.#reset("system");
+          if (this.#pauseDue && this.#exit === null) {
+            this.#pauseDue = false;
+            return null;
+          }
       }
     }
   }

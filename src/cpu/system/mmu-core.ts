@@ -8,6 +8,7 @@ import { PAGE } from "../../base/units.ts";
 import { PAGE_KIND } from "../../ports/cpu-bus.ts";
 import { EVENT } from "../../ports/events.ts";
 import { type CpuContext, EXC, raise, raisePageFault } from "../context.ts";
+import type { DebugStops } from "../debug-stops.ts";
 import * as L from "../layout.ts";
 import { EFER } from "./control-bits.ts";
 import { ACCESS, PageWalker } from "./page-walk.ts";
@@ -31,6 +32,8 @@ export class MmuCore {
   readonly ctx: CpuContext;
   readonly tlb: Tlb;
   readonly walker: PageWalker;
+  /** What a debugger outside the machine watches. */
+  stops: DebugStops | null = null;
   /** Result of {@link translate}. */
   physical = 0;
   /** The fault of an access that was refused: vector, error code, and for #PF the address (CR2 is not written here). */
@@ -78,6 +81,18 @@ export class MmuCore {
     if ((before | this.watching) !== 0) this.tlb.flushAll();
   }
 
+  /** A debugger's watches changed. */
+  watchesChanged(): void {
+    this.tlb.generatedWalks = this.stops?.watching !== true;
+    this.tlb.shareMap();
+    this.tlb.changeWatches(page => this.#watchFlags(page));
+  }
+
+  /** Tells the debugger of an access that took the slow path. */
+  protected observe(linear: number, size: number, read: boolean, write: boolean): void {
+    if (this.stops?.watching === true) this.stops.access(this.ctx.index, linear, size, read, write);
+  }
+
   /**
    * Translates one address for an explicit access. True: {@link physical}. False: a page fault, {@link faultError} holds its error code.
    * @param access one of ACCESS
@@ -119,6 +134,7 @@ export class MmuCore {
       if (!this.prepare(bank, linear, size, false)) this.throwFault();
       s.set64(L.SYSTEM_DATA, 0, 0);
       this.readPieces(s.base + L.SYSTEM_DATA);
+      this.observe(linear, size, true, false);
       this.lo = s.lo(L.SYSTEM_DATA);
       this.hi = s.hi(L.SYSTEM_DATA);
       return;
@@ -138,6 +154,7 @@ export class MmuCore {
     if (host < 0) {
       if (!this.prepare(bank, linear, size, true)) this.throwFault();
       s.set64(L.SYSTEM_DATA, low, high);
+      this.observe(linear, size, false, true);
       this.writePieces(s.base + L.SYSTEM_DATA);
     } else if (size === 8) {
       s.view.setUint32(host, low, true);
@@ -207,7 +224,7 @@ export class MmuCore {
     if (walker.dirty && (walker.writable || (bank !== L.BANK.user && !walker.writeProtect))) flags |= ENTRY.write;
     if (walker.global) flags |= ENTRY.global;
     if (walker.large) flags |= walker.huge ? ENTRY.large | ENTRY.huge : ENTRY.large;
-    if (this.watching !== 0) flags |= this.#watchFlags(page);
+    if (this.watching !== 0 || this.stops?.watching === true) flags |= this.#watchFlags(page);
     const kind = this.ctx.bus.lookup(walker.page);
     if (kind === PAGE_KIND.ram) flags |= ENTRY.ram;
     else if (kind === PAGE_KIND.rom) flags |= ENTRY.rom;
@@ -228,6 +245,10 @@ export class MmuCore {
       flags |= ENTRY.watchWrite;
       if ((this.watchReads & (1 << n)) !== 0) flags |= ENTRY.watchRead;
     }
+    const stops = this.stops;
+    if (stops?.watching !== true) return flags;
+    if (stops.pageWatched(page, false)) flags |= ENTRY.watchWrite;
+    if (stops.pageWatched(page, true)) flags |= ENTRY.watchRead;
     return flags;
   }
 

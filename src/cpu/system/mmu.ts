@@ -45,6 +45,7 @@ export class Mmu extends MmuCore {
     if (size < 4) s.setLo(L.SLOW_DATA, 0);
     this.readPieces(s.base + L.SLOW_DATA);
     if (this.watching !== 0) this.#watch(linear, size, false);
+    this.observe(linear, size, true, false);
     return 0;
   }
 
@@ -66,6 +67,7 @@ export class Mmu extends MmuCore {
     }
     if (!this.prepare(tlb.bank, linear, size, true)) return 1;
     if (this.watching !== 0) this.#watch(linear, size, true);
+    this.observe(linear, size, false, true);
     this.writePieces(s.base + L.SLOW_DATA);
     return 0;
   }
@@ -78,6 +80,7 @@ export class Mmu extends MmuCore {
     if (size < 4) s.setLo(L.SLOW_DATA, 0);
     this.readPieces(s.base + L.SLOW_DATA);
     if (this.watching !== 0) this.#watch(this.#linear, size, true);
+    this.observe(this.#linear, size, true, true);
     return 0;
   }
 

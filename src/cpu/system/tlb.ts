@@ -62,6 +62,8 @@ export class Tlb {
   strict = false;
   /** Of the last translation for execution, for {@link fillCode}: ENTRY.global, ENTRY.large. */
   codeFlags = 0;
+  /** False: generated code leaves all page walks to TypeScript, which gives the same entries and knows of watches besides. */
+  generatedWalks = true;
   readonly #ctx: CpuContext;
   readonly #u32: Uint32Array;
   readonly #i32: Int32Array;
@@ -253,6 +255,29 @@ export class Tlb {
     return i32[e] === page << 12 && i32[e + 1] === (Math.floor(page / 0x100000) | 0) ? i32[e + 2]! : 0;
   }
 
+  /** Gives the entries of a page (linear / 4096) in all banks of the code TLB another table. */
+  changeCodeTable(page: number, other: (table: number) => number): void {
+    const i32 = this.#i32;
+    for (let bank = 0; bank < L.BANK.strict; bank++) {
+      const e = this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS;
+      if (i32[e] === page << 12 && i32[e + 1] === (Math.floor(page / 0x100000) | 0)) i32[e + 2] = other(i32[e + 2]!);
+    }
+  }
+
+  /** Sets watchRead and watchWrite of all entries to what `flagsOf` says of their page. Translations stay. */
+  changeWatches(flagsOf: (page: number) => number): void {
+    const end = this.#data + (L.BANK.strict * DATA_BANK) / 4;
+    for (let e = this.#data; e < end; e += DATA_WORDS) {
+      const flags = this.#i32[e + FLAGS]!;
+      if ((flags & ENTRY.read) === 0) continue;
+      const page = (flags >> 28) * TWO32 + this.#u32[e + LINEAR]!;
+      const watches = flagsOf(page);
+      if ((flags & (ENTRY.watchRead | ENTRY.watchWrite)) === watches) continue;
+      this.#i32[e + FLAGS] = (flags & ~(ENTRY.watchRead | ENTRY.watchWrite)) | watches;
+      this.retag(e, page, this.host(e, page * PAGE));
+    }
+  }
+
   /** RAM page `ramPage` has decoded code from now on: writes to it must take the slow path. */
   purgeWritable(ramPage: number): void {
     const i32 = this.#i32;
@@ -340,7 +365,7 @@ export class Tlb {
   shareMap(): void {
     const { state, bus, ram } = this.#ctx;
     const shared = ram.codePages.buffer === state.view.buffer;
-    state.setNum(L.WALK_LIMIT, shared ? (bus.plainRamEnd ?? 0) : 0);
+    state.setNum(L.WALK_LIMIT, shared && this.generatedWalks ? (bus.plainRamEnd ?? 0) : 0);
     state.setLo(L.WALK_RAM, ram.base);
     state.setLo(L.WALK_CODE_PAGES, shared ? ram.codePages.byteOffset : 0);
   }
