@@ -1,5 +1,5 @@
 /**
- * Debian's own cloud kernel, unmodified, boots to user space and powers off. Needs what `npm run guests:linux` fetches, and is left out without it.
+ * Debian's own cloud kernel, unmodified, boots to user space and powers off. Needs what `npm run guests` fetches, and is left out without it.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

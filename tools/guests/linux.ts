@@ -1,20 +1,25 @@
 /**
- * `npm run guests:linux`: Debian's cloud kernel and an initramfs with busybox, in .cache/linux. The packages come from the distribution by name (apt-get
+ * `npm run guests`: Debian's kernels and initramfs images with busybox, in .cache/linux. The packages come from the distribution by name (apt-get
  * download needs no rights; nothing is installed). Where there is no apt, it says which files to bring.
  *
  *   .cache/linux/vmlinuz              the kernel of the newest linux-image-*-cloud-amd64
+ *   .cache/linux/vmlinuz-amd64        the kernel of the newest linux-image-*-amd64
  *   .cache/linux/initrd-shell.img     a shell on the serial console; leaving it powers off
  *   .cache/linux/initrd-check.img     prints what the checks compare and powers off
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cpio, type Entry } from "./cpio.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
-const META = "linux-image-cloud-amd64";
 const BUSYBOX = "busybox-static";
+/** By name of the file: the meta package, and what the package that it stands for is called. */
+const KERNELS = {
+  vmlinuz: { meta: "linux-image-cloud-amd64", real: /Depends: (linux-image-\d\S+-cloud-amd64)\b/ },
+  "vmlinuz-amd64": { meta: "linux-image-amd64", real: /Depends: (linux-image-\d[^-\s]*-\d+-amd64)\b/ },
+} as const;
 
 class Problem extends Error {}
 
@@ -22,11 +27,10 @@ function run(command: string, args: string[]): string {
   return execFileSync(command, args, { cwd: CACHE, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Name of the package that the meta package stands for at present. */
-function kernelPackage(): string {
-  const depends = run("apt-cache", ["depends", META]);
-  const found = /Depends: (linux-image-\S+-cloud-amd64)\b/.exec(depends)?.[1];
-  if (found === undefined) throw new Problem(`apt does not know ${META}; try "apt-get update"`);
+/** Name of the package that a meta package stands for at present. */
+function kernelPackage({ meta, real }: (typeof KERNELS)[keyof typeof KERNELS]): string {
+  const found = real.exec(run("apt-cache", ["depends", meta]))?.[1];
+  if (found === undefined) throw new Problem(`apt does not know ${meta}; try "apt-get update"`);
   return found;
 }
 
@@ -60,42 +64,70 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 `;
 
-/** What /init does after that. */
+/** Busybox' poweroff asks init, which this script is. */
+const SIGNALS = `trap "poweroff -f" USR2
+trap "reboot -f" TERM
+trap "halt -f" USR1
+`;
+/** Without ACPI a PC cannot switch itself off: it is reset. */
+const LEAVE = `if [ -d /sys/firmware/acpi ]; then poweroff -f; else reboot -f; fi
+`;
+
+/**
+ * What /init does after that. The marks around the reading of /proc/interrupts go out by the kernel's own console, at that very instant and
+ * without a new process; what was read is printed afterwards.
+ */
 const SCRIPTS: { readonly [name: string]: string } = {
-  shell: `echo "Leave this shell with exit or Ctrl-D: the machine powers off."
-setsid cttyhack sh
-poweroff -f
-`,
+  shell: `${SIGNALS}echo "Leave this shell with exit, Ctrl-D or poweroff: the machine powers off."
+setsid cttyhack sh < /dev/console &
+wait
+${LEAVE}`,
   check: `echo "INIT $(uname -r) cpus=$(grep -c ^processor /proc/cpuinfo)"
 echo "clocksource $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
-sleep 0.1
-cat /proc/interrupts
+for i in 1 2 3; do
+  sleep 0.04
+  echo "<1>MARK begin $i" > /dev/kmsg
+  counts="$(cat /proc/interrupts)"
+  echo "<1>MARK end $i" > /dev/kmsg
+  echo "INTERRUPTS $i"
+  echo "$counts"
+done
 echo "END"
-poweroff -f
-`,
+${LEAVE}`,
 };
 
 function initramfs(busybox: Uint8Array, script: string): Uint8Array {
   const entries: Entry[] = ["bin", "dev", "proc", "sys", "tmp"].map(path => ({ kind: "directory", path }));
   entries.push({ kind: "device", path: "dev/console", major: 5, minor: 1 });
   entries.push({ kind: "device", path: "dev/null", major: 1, minor: 3 });
+  entries.push({ kind: "device", path: "dev/kmsg", major: 1, minor: 11 });
   entries.push({ kind: "device", path: "dev/ttyS0", major: 4, minor: 64 });
   entries.push({ kind: "file", path: "bin/busybox", bytes: busybox, mode: 0o755 });
   entries.push({ kind: "file", path: "init", bytes: new TextEncoder().encode(START + script), mode: 0o755 });
   return cpio(entries);
 }
 
+/** Puts `file` into the cache, by `get`, unless somebody brought it. */
+function provide(file: string, get: () => string): string {
+  const path = join(CACHE, file);
+  if (!existsSync(path)) copyFileSync(get(), path);
+  return path;
+}
+
+const hasCommand = (command: string): boolean => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
+
 function main(): void {
   mkdirSync(CACHE, { recursive: true });
-  try {
-    run("dpkg-deb", ["--version"]);
-  } catch {
-    throw new Problem(`there is no dpkg here: put a kernel at ${CACHE}vmlinuz and a static busybox at ${CACHE}busybox`);
+  const missing = [...Object.keys(KERNELS), "busybox"].filter(file => !existsSync(join(CACHE, file)));
+  if (missing.length > 0 && !["apt-get", "apt-cache", "dpkg-deb"].every(hasCommand)) {
+    const packages = `${Object.values(KERNELS)
+      .map(({ meta }) => meta)
+      .join(", ")} and ${BUSYBOX}`;
+    throw new Problem(`there is no apt here: bring ${missing.join(", ")} from Debian's ${packages} into ${CACHE}`);
   }
-  const busybox = join(CACHE, "busybox");
-  if (!existsSync(busybox)) copyFileSync(extract(BUSYBOX, /(^|\/)bin\/busybox$/), busybox);
-  const kernel = join(CACHE, "vmlinuz");
-  if (!existsSync(kernel)) copyFileSync(extract(kernelPackage(), /^boot\/vmlinuz-/), kernel);
+  const busybox = provide("busybox", () => extract(BUSYBOX, /(^|\/)bin\/busybox$/));
+  for (const [file, kernel] of Object.entries(KERNELS))
+    console.log(provide(file, () => extract(kernelPackage(kernel), /^boot\/vmlinuz-/)));
   for (const [name, script] of Object.entries(SCRIPTS)) {
     const path = join(CACHE, `initrd-${name}.img`);
     writeFileSync(path, initramfs(new Uint8Array(readFileSync(busybox)), script));
@@ -107,6 +139,6 @@ try {
   main();
 } catch (error) {
   const text = error instanceof Problem ? error.message : `${String(error)}`;
-  console.error(`guests:linux: ${text.split("\n")[0]}`);
+  console.error(`guests: ${text.split("\n")[0]}`);
   process.exitCode = 1;
 }
