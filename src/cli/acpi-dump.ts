@@ -4,6 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { HostError } from "../base/assert.ts";
+import { MIB } from "../base/units.ts";
 import { firmwareTables } from "../firmware/firmware-tables.ts";
 import { boardFacts } from "../machine/board-facts.ts";
 import { STATUS } from "../machine/exit.ts";
@@ -11,6 +12,9 @@ import { MAX_CPUS } from "../machine/pc.ts";
 import { processorFacts } from "../machine/processor.ts";
 import { OutputFile, reasonOf } from "./files.ts";
 import type { AcpiOptions } from "./options.ts";
+
+/** RAM of a machine that was not told how much it has. */
+const DEFAULT_MEMORY = 256 * MIB;
 
 /** Writes every table and says where it lies in memory. Throws {@link HostError} with status 74 when a file cannot be written. */
 export function dumpTables({ cpus, without, folder }: AcpiOptions, say: (line: string) => void): void {
@@ -20,7 +24,8 @@ export function dumpTables({ cpus, without, folder }: AcpiOptions, say: (line: s
   } catch (error) {
     throw new HostError(`cannot make ${folder}: ${reasonOf(error)}`, STATUS.io);
   }
-  const { pieces } = firmwareTables(boardFacts(cpus, processorFacts("GenuineIntel", []), without));
+  const processor = processorFacts("GenuineIntel", []);
+  const { pieces } = firmwareTables(boardFacts({ cpus, memory: DEFAULT_MEMORY, processor, without }));
   for (const { what, address, bytes } of pieces) {
     const path = join(folder, `${what.toLowerCase().replaceAll(" ", "-")}.dat`);
     const file = new OutputFile(path);

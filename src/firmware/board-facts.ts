@@ -45,6 +45,8 @@ export type PciFacts = {
 export type HpetFacts = { readonly base: PhysAddr; readonly id: number };
 
 export type BoardFacts = {
+  /** Where RAM lies, by ascending address, whole pages. */
+  readonly ram: readonly { readonly base: PhysAddr; readonly length: number }[];
   /** By processor; the first one is the bootstrap processor. */
   readonly apicIds: readonly ApicId[];
   /** CPUID.1:EAX and EDX. */

@@ -2,6 +2,10 @@
 import type { BoardFacts } from "./board-facts.ts";
 
 export const BOARD: BoardFacts = {
+  ram: [
+    { base: 0, length: 0xb0000000 },
+    { base: 0x100000000, length: 0x10000000 },
+  ],
   apicIds: [0, 1, 2, 3],
   signature: 0x106a5,
   features: 0x0789abfd,

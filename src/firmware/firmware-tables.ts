@@ -1,6 +1,6 @@
 /**
- * Puts the ACPI and MultiProcessor tables where an operating system looks for them: in the last 64 KiB below 1 MiB, which the memory map says are the
- * firmware's (ACPI 6.5, 5.2.5.1; MultiProcessor Specification 1.4, chapter 4).
+ * Puts the ACPI, MultiProcessor and SMBIOS tables where an operating system looks for them: in the last 64 KiB below 1 MiB, which the memory map says are
+ * the firmware's (ACPI 6.5, 5.2.5.1; MultiProcessor Specification 1.4, chapter 4; SMBIOS 3.0, 5.2.2).
  */
 import { assert } from "../base/assert.ts";
 import { alignUp } from "../base/int.ts";
@@ -11,6 +11,7 @@ import type { BoardFacts } from "./board-facts.ts";
 import type { LoadPiece } from "./boot-plan.ts";
 import { BIOS_AREA } from "./e820.ts";
 import { mpFloatingPointer, mpTable } from "./mp-table.ts";
+import { smbiosEntry, smbiosTable } from "./smbios.ts";
 
 /** Above this is the BIOS' entry code, which some guests of ours look for. */
 const END = 0xff000;
@@ -50,5 +51,7 @@ export function firmwareTables(board: BoardFacts): FirmwareTables {
   pieces.push({ what: "RSDP", address: root, bytes: rsdp(xsdtAt), size: RSDP_BYTES });
   const mpAt = place("MP configuration table", mpTable(board));
   place("MP floating pointer", mpFloatingPointer(mpAt));
+  const smbios = smbiosTable(board);
+  place("SMBIOS entry point", smbiosEntry(place("SMBIOS", smbios), smbios.length));
   return { pieces, rsdp: root };
 }

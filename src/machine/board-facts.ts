@@ -6,7 +6,7 @@ import { HPET_TIMERS, hpetId } from "../devices/hpet.regs.ts";
 import type { BoardFacts, IsaDevice } from "../firmware/board-facts.ts";
 import { IRQ, IRQ_LINES } from "./irq-map.ts";
 import { ECAM, PCI_MEMORY, PCI_ROUTES } from "./pci-map.ts";
-import { HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PORT } from "./memory-map.ts";
+import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, LAPIC_BASE, PORT, splitRam } from "./memory-map.ts";
 
 const ISA_DEVICES: readonly IsaDevice[] = [
   {
@@ -39,14 +39,21 @@ const ISA_DEVICES: readonly IsaDevice[] = [
 export const OPTIONAL_PARTS = ["hpet", "pm-timer"] as const;
 export type OptionalPart = (typeof OPTIONAL_PARTS)[number];
 
-/** @param processor CPUID.1:EAX and EDX */
-export function boardFacts(
-  cpus: number,
-  processor: { readonly signature: number; readonly features: number },
-  without: readonly OptionalPart[] = [],
-): BoardFacts {
+export type BoardOptions = {
+  readonly cpus: number;
+  /** Bytes of RAM. */
+  readonly memory: number;
+  /** CPUID.1:EAX and EDX. */
+  readonly processor: { readonly signature: number; readonly features: number };
+  readonly without?: readonly OptionalPart[];
+};
+
+/** Throws {@link HostError} with status 64 for an impossible size of memory. */
+export function boardFacts({ cpus, memory, processor, without = [] }: BoardOptions): BoardFacts {
+  const { low, high } = splitRam(memory);
   const isa = IRQ_LINES.filter(line => line.pic >= 0);
   return {
+    ram: [{ base: 0, length: low }, ...(high > 0 ? [{ base: HIGH_RAM_BASE, length: high }] : [])],
     apicIds: Array.from({ length: cpus }, (_, n) => n),
     ...processor,
     lapicBase: LAPIC_BASE,

@@ -137,7 +137,7 @@ export class Pc implements Stateful {
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
     const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [], without = [] } = options;
-    this.firmware = firmwareTables(boardFacts(cpus, processorFacts(vendor, features), without));
+    this.firmware = firmwareTables(boardFacts({ cpus, memory, processor: processorFacts(vendor, features), without }));
     this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
