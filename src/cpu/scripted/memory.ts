@@ -38,8 +38,9 @@ export class ScriptedMemory {
   cost = 0;
   /** High word of the last {@link readPair}. */
   high = 0;
+  /** All of RAM. */
+  readonly view: DataView;
   readonly #p: ScriptedMemoryParts;
-  readonly #view: DataView;
   readonly #codePages: Uint8Array;
   #generation = -1;
   /** From 1 MiB to here RAM lies at its own offset. */
@@ -48,8 +49,24 @@ export class ScriptedMemory {
   constructor(parts: ScriptedMemoryParts) {
     this.#p = parts;
     const { bytes } = parts.ram;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#codePages = parts.ram.codePages;
+  }
+
+  /**
+   * Offset in {@link view} of `bytes` (at most a page) that may be read, and written when `write` says so, without more ado; −1 when they must go
+   * through {@link read} and {@link write}. Charges for `bytes` in words of 8.
+   */
+  direct(linear: number, bytes: number, write: boolean): number {
+    const { costs, cache } = this.#p;
+    if (cache !== null || this.map.differs || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
+    if (write) {
+      const first = Math.floor(linear / PAGE);
+      const last = Math.floor((linear + bytes - 1) / PAGE);
+      if (this.#codePages[first] !== 0 || this.#codePages[last] !== 0) return -1;
+    }
+    this.cost += (bytes >> 3) * (write ? costs.store : costs.load);
+    return linear;
   }
 
   /** Unsigned value of 1, 2, 4 or 8 bytes. Throws a guest's fault. */
@@ -66,6 +83,11 @@ export class ScriptedMemory {
 
   /** The low word of 8 bytes; the high one is left in `high`. */
   readPair(linear: number, user: boolean): number {
+    const at = this.direct(linear, 8, false);
+    if (at >= 0) {
+      this.high = this.view.getUint32(at + 4, true);
+      return this.view.getUint32(at, true);
+    }
     const low = this.read(linear, 4, user);
     this.high = this.read(linear + 4, 4, user);
     return low;
@@ -87,6 +109,12 @@ export class ScriptedMemory {
 
   /** Both halves can be written, or neither is. */
   writePair(linear: number, low: number, high: number, user: boolean): void {
+    const at = this.direct(linear, 8, true);
+    if (at >= 0) {
+      this.view.setUint32(at, low, true);
+      this.view.setUint32(at + 4, high, true);
+      return;
+    }
     if (crosses(linear, 8)) this.probe(linear, 8, user);
     this.write(linear, 4, low, user);
     this.write(linear + 4, 4, high, user);
@@ -196,14 +224,14 @@ export class ScriptedMemory {
   }
 
   #load(offset: number, width: number): number {
-    if (width === 4) return this.#view.getUint32(offset, true);
-    return width === 1 ? this.#view.getUint8(offset) : this.#view.getUint16(offset, true);
+    if (width === 4) return this.view.getUint32(offset, true);
+    return width === 1 ? this.view.getUint8(offset) : this.view.getUint16(offset, true);
   }
 
   #store(offset: number, width: number, value: number): void {
-    if (width === 4) this.#view.setUint32(offset, value, true);
-    else if (width === 1) this.#view.setUint8(offset, value);
-    else this.#view.setUint16(offset, value, true);
+    if (width === 4) this.view.setUint32(offset, value, true);
+    else if (width === 1) this.view.setUint8(offset, value);
+    else this.view.setUint16(offset, value, true);
     const page = offset < 0x80000000 ? offset >> 12 : Math.floor(offset / PAGE);
     if (this.#codePages[page] !== 0) this.#p.ram.invalidateCode(page);
   }

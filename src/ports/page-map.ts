@@ -1,0 +1,45 @@
+/**
+ * A map from linear to physical pages for scripted cores: by default every address below 2^47 is itself, supervisor and user may write; single pages
+ * differ. Stands for the page tables that an x86 core would walk (Intel SDM vol. 3A, chapter 4); accessed and dirty bits, large pages and stale
+ * translations are not modelled.
+ */
+import { PAGE } from "../base/units.ts";
+
+export type PageEntry = { readonly physicalPage: number; readonly writable: boolean; readonly user: boolean };
+
+/** What an access may not do. */
+export const NOT_MAPPED: PageEntry = { physicalPage: -1, writable: false, user: false };
+
+export class PageMap {
+  /** Names the map in CR3; a number of the kernel's choice, a multiple of 4096. */
+  readonly root: number;
+  /** What user mode may do where no page differs. */
+  readonly userByDefault: boolean;
+  readonly #entries = new Map<number, PageEntry>();
+
+  constructor(root = 0, userByDefault = true) {
+    this.root = root;
+    this.userByDefault = userByDefault;
+  }
+
+  /** Some page is not itself. */
+  get differs(): boolean {
+    return this.#entries.size > 0 || !this.userByDefault;
+  }
+
+  /** Maps the page at linear `address` to physical `physical` (both multiples of 4096). */
+  map(address: number, physical: number, rights: { writable?: boolean; user?: boolean } = {}): void {
+    const { writable = true, user = this.userByDefault } = rights;
+    this.#entries.set(Math.floor(address / PAGE), { physicalPage: physical / PAGE, writable, user });
+  }
+
+  /** The page at `address` is not there: a guard page. */
+  unmap(address: number): void {
+    this.#entries.set(Math.floor(address / PAGE), NOT_MAPPED);
+  }
+
+  /** Entry of the page with this number, null where the address is itself. */
+  entry(page: number): PageEntry | null {
+    return this.#entries.get(page) ?? null;
+  }
+}
