@@ -4,11 +4,13 @@
 import { Command, CommanderError } from "commander";
 import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
+import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import {
   Count,
   Duration,
+  Entry,
   Features,
   FileName,
   parseValue,
@@ -31,6 +33,8 @@ export type RunOptions = {
   readonly modules: readonly string[];
   /** Path of Linux' initial RAM disk. */
   readonly initrd: string | null;
+  /** How a Linux kernel is entered; null: as the loader sees fit. */
+  readonly entry: LinuxEntry | null;
   /** Unpack compressed kernels on the host. */
   readonly unpack: boolean;
   readonly seed: number | null;
@@ -67,6 +71,7 @@ type Raw = {
   append?: string;
   module?: string[];
   initrd?: string;
+  entry?: string;
   unpack?: boolean;
   seed?: string;
   maxTime?: string;
@@ -133,6 +138,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     memory: parseValue(Size, "--memory", raw.memory),
     append: raw.append ?? "",
     initrd: given<string | null>(raw.initrd, text => parseValue(FileName, "--initrd", text), null),
+    entry: parseValue(Entry, "--entry", raw.entry ?? "auto"),
     unpack: raw.unpack !== false,
     modules: (raw.module ?? []).map(text => parseValue(FileName, "--module", text).trim()),
     seed: given<number | null>(raw.seed, text => parseValue(Count, "--seed", text), null),
@@ -168,6 +174,7 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
     .description("boot a kernel: Linux, multiboot 1 or 2, or boot sectors")
     .argument("<image>", "Linux bzImage or vmlinux, multiboot kernel (ELF, or raw with load addresses) or boot sectors")
     .option("--initrd <file>", "Linux' initial RAM disk")
+    .option("--entry <kind>", "how a Linux kernel starts: auto, linux64, linux32, linux16 (real mode) or pvh", "auto")
     .option("--no-unpack", "let a compressed Linux kernel unpack itself");
   addRunOptions(run, "1", "256M").action((image: string, raw: Raw) => {
     parsed = { kind: "run", options: toOptions(image, raw) };

@@ -71,6 +71,7 @@ export class Session {
       image,
       modules,
       initrd,
+      entry: options.entry,
       vendor,
       features,
       testDevices,

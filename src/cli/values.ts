@@ -3,6 +3,7 @@
  */
 import * as v from "valibot";
 import { GIB, KIB, MIB } from "../base/units.ts";
+import { LINUX_ENTRIES } from "../firmware/boot-plan.ts";
 import { OPTIONAL_PARTS } from "../machine/board-facts.ts";
 
 const UNITS: { readonly [unit: string]: number } = { K: KIB, M: MIB, G: GIB };
@@ -46,6 +47,12 @@ export const FileName = v.pipe(
 );
 
 export const Vendor = v.picklist(["GenuineIntel", "AuthenticAMD"], "must be GenuineIntel or AuthenticAMD");
+
+/** A way into a Linux kernel; null for `auto`. */
+export const Entry = v.pipe(
+  v.picklist(["auto", ...LINUX_ENTRIES], `must be auto, ${LINUX_ENTRIES.join(", ")}`),
+  v.transform(text => (text === "auto" ? null : text)),
+);
 
 /** `+name,-name`. */
 export const Features = v.pipe(

@@ -3,30 +3,9 @@
  * can do the same again.
  */
 import type { PhysAddr } from "../base/units.ts";
+import type { EntryState } from "../ports/entry-state.ts";
 
-/** Registers of the bootstrap processor at its first instruction. What is not named here is as after power-on, with IF = 0 and A20 open. */
-export type EntryState = {
-  /** `protected`: flat 32-bit segments 0 … 4 GiB, paging off. `real`: 16-bit real mode. `long`: 64-bit mode, paging on through `cr3`. */
-  readonly mode: "protected" | "real" | "long";
-  /** Offset in the code segment. */
-  readonly eip: number;
-  readonly eax: number;
-  readonly ebx: number;
-  readonly edx: number;
-  readonly esp: number;
-  /** 0 unless given. */
-  readonly esi?: number;
-  /** Address of the PML4 table, in long mode. */
-  readonly cr3?: PhysAddr;
-  /** Segment selectors. In protected mode their descriptors lie in the GDT. */
-  readonly cs: number;
-  readonly ds: number;
-  readonly es: number;
-  readonly ss: number;
-  /** Where the descriptors of the selectors above lie; limit 0 when there is none (real mode). */
-  readonly gdtBase: PhysAddr;
-  readonly gdtLimit: number;
-};
+export type { EntryState } from "../ports/entry-state.ts";
 
 /** A piece of memory to be filled: `bytes` and then zeros up to `size`. */
 export type LoadPiece = {
@@ -39,6 +18,8 @@ export type LoadPiece = {
 
 export type BootPlan = {
   readonly kind: "multiboot1" | "multiboot2" | "flat" | "linux";
+  /** The guest starts in real mode and expects a BIOS: the plan holds its stubs (bios-rom.ts), the board the part that they call. */
+  readonly bios?: boolean;
   readonly pieces: readonly LoadPiece[];
   readonly entry: EntryState;
 };
@@ -53,11 +34,20 @@ export type BootFile = {
   readonly unpacked?: Uint8Array;
 };
 
+/**
+ * How a Linux kernel can be started: in 64-bit mode, in 32-bit protected mode, in real mode ("The Linux/x86 Boot Protocol"), or by Xen's "x86/HVM direct
+ * boot ABI".
+ */
+export const LINUX_ENTRIES = ["linux64", "linux32", "linux16", "pvh"] as const;
+export type LinuxEntry = (typeof LINUX_ENTRIES)[number];
+
 /** What only Linux kernels are given. */
 export type LinuxFacts = {
   readonly initrd: BootFile | null;
   /** Address of ACPI's root pointer; 0: none. */
   readonly rsdp: PhysAddr;
+  /** Without it, the first one in the list above that the kernel has; PVH only on demand. */
+  readonly entry?: LinuxEntry | null;
 };
 
 /** What the loaders must know of the board. */

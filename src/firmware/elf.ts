@@ -3,6 +3,7 @@
  * file says about itself is checked against its length. Not supported: relocation, dynamic linking, big endian.
  */
 import { HostError } from "../base/assert.ts";
+import { alignUp } from "../base/int.ts";
 import type { PhysAddr } from "../base/units.ts";
 
 export type ElfSegment = {
@@ -31,6 +32,8 @@ export type ElfFile = {
   readonly bits: 32 | 64;
   readonly entry: number;
   readonly segments: readonly ElfSegment[];
+  /** Where notes stand in the file. */
+  readonly notes: readonly { readonly fileOffset: number; readonly fileSize: number }[];
   readonly sections: readonly ElfSection[];
   /** Index of the section that holds the sections' names. */
   readonly namesIndex: number;
@@ -43,6 +46,7 @@ const ET_DYN = 3;
 const EM_386 = 3;
 const EM_X86_64 = 62;
 const PT_LOAD = 1;
+const PT_NOTE = 4;
 const PF_X = 1;
 
 /** True when the file claims to be an ELF file. */
@@ -104,13 +108,18 @@ export function parseElf(bytes: Uint8Array, name: string): ElfFile {
     shCount: r.u16(at.sizes + 6),
   };
   const segments: ElfSegment[] = [];
+  const notes: { fileOffset: number; fileSize: number }[] = [];
   if (header.phCount > 0) {
     if (header.phSize < (bits === 32 ? 32 : 56)) r.fail(`has program headers of ${header.phSize} bytes`);
     r.need(header.ph, header.phCount * header.phSize, "program headers");
   }
   for (let i = 0; i < header.phCount; i++) {
-    const segment = parseSegment(r, header.ph + i * header.phSize, bits, i);
-    if (segment !== null) segments.push(segment);
+    const at = header.ph + i * header.phSize;
+    const type = r.u32(at);
+    if (type !== PT_LOAD && type !== PT_NOTE) continue;
+    const segment = parseSegment(r, at, bits, i);
+    if (type === PT_NOTE) notes.push(segment);
+    else if (segment.memorySize > 0) segments.push(segment);
   }
   const sections: ElfSection[] = [];
   // Section headers are for debuggers: a file that was cut behind its segments still boots.
@@ -119,11 +128,11 @@ export function parseElf(bytes: Uint8Array, name: string): ElfFile {
   if (hasSections) {
     for (let i = 0; i < header.shCount; i++) sections.push(parseSection(r, header.sh + i * header.shSize, bits));
   }
-  return { bits, entry: r.word(at.entry, bits), segments, sections, namesIndex: hasSections ? r.u16(at.sizes + 8) : 0 };
+  const namesIndex = hasSections ? r.u16(at.sizes + 8) : 0;
+  return { bits, entry: r.word(at.entry, bits), segments, notes, sections, namesIndex };
 }
 
-function parseSegment(r: Reader, at: number, bits: 32 | 64, index: number): ElfSegment | null {
-  if (r.u32(at) !== PT_LOAD) return null;
+function parseSegment(r: Reader, at: number, bits: 32 | 64, index: number): ElfSegment {
   const wide = bits === 64;
   const segment: ElfSegment = {
     fileOffset: r.word(at + (wide ? 8 : 4), bits),
@@ -133,7 +142,7 @@ function parseSegment(r: Reader, at: number, bits: 32 | 64, index: number): ElfS
     memorySize: r.word(at + (wide ? 40 : 20), bits),
     executable: (r.u32(at + (wide ? 4 : 24)) & PF_X) !== 0,
   };
-  if (segment.memorySize === 0) return null;
+  if (segment.memorySize === 0) return segment;
   if (segment.fileSize > segment.memorySize) r.fail(`segment ${index} has more bytes in the file than in memory`);
   r.need(segment.fileOffset, segment.fileSize, `segment ${index}`);
   return segment;
@@ -162,4 +171,23 @@ export function physicalEntry(elf: ElfFile): PhysAddr {
     if (offset >= 0 && offset < segment.memorySize && segment.executable) return segment.physical + offset;
   }
   return elf.entry;
+}
+
+/** The first 32 bits of a note's description ("Note Section"), or null when the file has no such note. */
+export function noteWord(bytes: Uint8Array, elf: ElfFile, name: string, type: number): number | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const wanted = `${name}\0`;
+  for (const { fileOffset, fileSize } of elf.notes) {
+    for (let at = fileOffset, end = fileOffset + fileSize; at + 12 <= end; ) {
+      const nameSize = view.getUint32(at, true);
+      const size = view.getUint32(at + 4, true);
+      const description = at + 12 + alignUp(nameSize, 4);
+      if (description + size > end) break;
+      const found = String.fromCharCode(...bytes.subarray(at + 12, at + 12 + Math.min(nameSize, wanted.length)));
+      if (view.getUint32(at + 8, true) === type && found === wanted && size >= 4)
+        return view.getUint32(description, true);
+      at = description + alignUp(size, 4);
+    }
+  }
+  return null;
 }

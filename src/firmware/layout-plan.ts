@@ -28,11 +28,9 @@ export class LayoutPlan {
     const inLow = end <= this.#facts.lowBytes;
     const inHigh = address >= 4 * GIB && end <= 4 * GIB + this.#facts.highBytes;
     if (!inLow && !inHigh) {
-      const needed = `${what} wants ${hex(address)} to ${hex(end - 1)}`;
-      throw new HostError(
-        `${this.#image}: too large for memory: ${needed}, RAM ends at ${hex(this.#facts.lowBytes - 1)}`,
-        66,
-      );
+      const place = `${what} wants ${hex(address)} to ${hex(end - 1)}`;
+      const needs = `which needs ${Math.ceil(end / MIB)}M, there are ${Math.floor(this.#facts.lowBytes / MIB)}M`;
+      throw new HostError(`${this.#image}: too large for memory: ${place}, ${needs}`, 66);
     }
     for (const reserved of RESERVED) {
       if (address < reserved.end && end > reserved.base) {

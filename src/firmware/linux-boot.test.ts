@@ -186,6 +186,39 @@ describe("a kernel that the host has unpacked", () => {
   });
 });
 
+describe("32-bit Boot Protocol", () => {
+  /** Without XLF_KERNEL_64: i386. */
+  const plan = load(
+    bzImage(view => view.setUint16(0x236, 0x7e, true)),
+    new Uint8Array(5000),
+  );
+  const m = memoryOf(plan);
+
+  test("a kernel without a 64-bit entry starts in 32-bit protected mode at the start of its protected-mode part", () => {
+    expect(plan.entry).toMatchObject({ mode: "protected", eip: 0x1000000, ebx: 0 });
+    expect(plan.entry.cr3).toBeUndefined();
+  });
+
+  test("CS is __BOOT_CS 0x10, DS, ES and SS are __BOOT_DS 0x18, flat and 32 bits wide; ESI holds the zero page", () => {
+    expect(plan.entry).toMatchObject({ cs: 0x10, ds: 0x18, es: 0x18, ss: 0x18, gdtLimit: 0x1f });
+    // Intel SDM vol. 3A, 3.4.5: G and D/B, no L.
+    expect(m.getUint32(plan.entry.gdtBase + 0x14, true) & 0x00ffff00).toBe(0x00cf9b00);
+    expect(m.getUint32(plan.entry.gdtBase + 0x1c, true) & 0x00ffff00).toBe(0x00cf9300);
+    expect(m.getUint32(plan.entry.esi! + 0x202, true)).toBe(0x53726448);
+    expect(m.getUint32(plan.entry.esi! + 0x21c, true)).toBe(5000);
+  });
+
+  test("a 64-bit kernel has this entry, too, for who asks for it", () => {
+    const facts = { initrd: null, rsdp: RSDP };
+    const wide = loadImage(file(bzImage()), [], FACTS, { ...facts, entry: "linux32" });
+    expect(wide.entry).toMatchObject({ mode: "protected", eip: 0x1000000 });
+    const narrow = bzImage(view => view.setUint16(0x236, 0x7e, true));
+    expect(() => loadImage(file(narrow), [], FACTS, { ...facts, entry: "linux64" })).toThrow(
+      /^vmlinuz: has no entry of the kind linux64, it has linux32 and linux16$/,
+    );
+  });
+});
+
 describe("what cannot be booted is refused in one line", () => {
   const refusal = (run: () => BootPlan): string => {
     try {
@@ -199,13 +232,16 @@ describe("what cannot be booted is refused in one line", () => {
     throw new Error("was not refused");
   };
   test.each<[string, RegExp, (view: DataView) => void]>([
-    ["protocol 2.11", /protocol 2\.11/, view => view.setUint16(0x206, 0x020b, true)],
-    ["no XLF_KERNEL_64", /32-bit/, view => view.setUint16(0x236, 0x7e, true)],
+    ["protocol 2.1", /protocol 2\.1;/, view => view.setUint16(0x206, 0x0201, true)],
     ["no LOADED_HIGH", /zImage/, view => view.setUint8(0x211, 0)],
     ["no boot flag", /0x55 0xAA/, view => view.setUint16(0x1fe, 0, true)],
     ["payload outside the file", /damaged/, view => view.setUint32(0x24c, 0x7000000, true)],
     ["no init_size", /damaged/, view => view.setUint32(0x260, 0, true)],
-    ["more init_size than memory", /too large for memory/, view => view.setUint32(0x260, 0x4000000, true)],
+    [
+      "more init_size than memory",
+      /too large for memory: the kernel needs 80M, there are 64M/,
+      view => view.setUint32(0x260, 0x4000000, true),
+    ],
   ])("%s", (_name, why, change) => {
     expect(refusal(() => load(bzImage(change)))).toMatch(why);
   });

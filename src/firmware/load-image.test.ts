@@ -211,8 +211,8 @@ describe("what cannot be loaded is refused in one plain line", () => {
   test.each([
     ["empty", new Uint8Array(), /is empty/],
     ["text", new TextEncoder().encode("hello"), /not an ELF file/],
-    ["ELF32 without header", elf32([]), /32-bit ELF file, but has no multiboot header/],
-    ["ELF64 without header", elf64([]), /64-bit ELF file, but has no multiboot header/],
+    ["ELF32 without header", elf32([]), /32-bit ELF file, but has neither a PVH entry nor a multiboot header/],
+    ["ELF64 without header", elf64([]), /64-bit ELF file, but has neither a PVH entry nor a multiboot header/],
     ["truncated ELF header", elf32(header1(0)).subarray(0, 40), /truncated|not an ELF/],
     ["truncated segment", elf32(header1(0)).subarray(0, 0x90), /truncated: its segment 0/],
     ["bzImage", linux, /Linux kernel/],

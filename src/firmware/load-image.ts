@@ -8,10 +8,11 @@ import { isBootSector, loadFlat } from "./flat.ts";
 import { isBzImage, isLinuxElf, loadBzImage, loadVmlinux } from "./linux-boot.ts";
 import { findHeader1, loadMultiboot1 } from "./multiboot1.ts";
 import { findHeader2, loadMultiboot2 } from "./multiboot2.ts";
+import { hasPvhEntry, loadPvh } from "./pvh.ts";
 
 const NO_LINUX: LinuxFacts = { initrd: null, rsdp: 0 };
 
-/** A plan for `image`: multiboot 2, multiboot 1, Linux, or boot sectors, in this order. Throws {@link HostError} with status 66. */
+/** A plan for `image`: multiboot 2, multiboot 1, Linux, PVH, or boot sectors, in this order. Throws {@link HostError} with status 66. */
 export function loadImage(
   image: BootFile,
   modules: readonly BootFile[],
@@ -23,15 +24,23 @@ export function loadImage(
   const multiboot2 = findHeader2(bytes) >= 0;
   if (multiboot2 || findHeader1(bytes) >= 0) {
     if (linux.initrd !== null) throw new HostError(`${name}: a multiboot kernel takes modules, no initrd`, 66);
+    if (linux.entry != null) throw new HostError(`${name}: a multiboot kernel has no choice of entries`, 66);
     return multiboot2 ? loadMultiboot2(image, modules, facts) : loadMultiboot1(image, modules, facts);
   }
   const isLinux = isBzImage(bytes) || isLinuxElf(image);
   if (isLinux && modules.length > 0) throw new HostError(`${name}: a Linux kernel takes an initrd, no modules`, 66);
   if (isLinux) return isBzImage(bytes) ? loadBzImage(image, facts, linux) : loadVmlinux(image, facts, linux);
+  if (hasPvhEntry(image)) {
+    if (modules.length > 0) throw new HostError(`${name}: a kernel with a PVH entry takes an initrd, no modules`, 66);
+    return loadPvh(image, facts, linux);
+  }
   if (isElf(bytes)) {
     const { bits } = parseElf(bytes, name);
     const where = "in its first 8192 (version 1) or 32768 (version 2) bytes";
-    throw new HostError(`${name}: is a ${bits}-bit ELF file, but has no multiboot header ${where}`, 66);
+    throw new HostError(
+      `${name}: is a ${bits}-bit ELF file, but has neither a PVH entry nor a multiboot header ${where}`,
+      66,
+    );
   }
   if (isBootSector(bytes)) {
     if (modules.length > 0) throw new HostError(`${name}: a boot sector cannot be given modules`, 66);

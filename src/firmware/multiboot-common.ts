@@ -4,7 +4,8 @@
  */
 import { HostError } from "../base/assert.ts";
 import { MIB, type PhysAddr } from "../base/units.ts";
-import type { BootFile, EntryState, MemoryFacts } from "./boot-plan.ts";
+import type { EntryState } from "../ports/entry-state.ts";
+import type { BootFile, MemoryFacts } from "./boot-plan.ts";
 import { type ElfFile, SHF_ALLOC, SHT } from "./elf.ts";
 import type { LayoutPlan } from "./layout-plan.ts";
 import { TableWriter } from "./table-writer.ts";

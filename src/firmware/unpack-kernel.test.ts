@@ -16,9 +16,9 @@ const sized = (packed: Uint8Array): Uint8Array => {
   return bytes;
 };
 
-/** A bzImage around a payload at offset 0x10 of its protected-mode part. */
+/** A bzImage around a payload at offset 0x10 of its protected-mode part; zeros end it: there is no checksum. */
 function bzImage(payload: Uint8Array): Uint8Array {
-  const size = Math.ceil((0x10 + payload.length) / 16) * 16;
+  const size = Math.ceil((0x20 + payload.length) / 16) * 16;
   const bytes = new Uint8Array(1024 + size);
   const view = new DataView(bytes.buffer);
   view.setUint8(0x1f1, 1);
@@ -66,6 +66,44 @@ test.runIf(xz !== null)("XZ with the x86 filter, with its size behind it", () =>
 test("other formats are left to the kernel's own decompressor", () => {
   const bzip2 = image(sized(new TextEncoder().encode("BZh91AY&SY")));
   expect(unpackKernel(bzip2)).toBe(bzip2);
+});
+
+/** Linux' own: CRC32 with polynomial 0x04C11DB7 (reflected), started with ones, not inverted at the end. */
+function checksum(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return crc >>> 0;
+}
+
+describe.runIf(lz4 !== null)('"The Image Checksum" stands for LZ4, which has none', () => {
+  const bytes = bzImage(sized(lz4 ?? ELF));
+  const view = new DataView(bytes.buffer);
+  // A PE header with optional header magic 0x20B, as of a kernel with an EFI stub.
+  view.setUint32(0x3c, 0x40, true);
+  view.setUint32(0x40, 0x4550, true);
+  view.setUint16(0x40 + 24, 0x20b, true);
+  view.setUint32(bytes.length - 4, checksum(bytes.subarray(0, -4)), true);
+  const unpacked = (change: number, also = new Uint8Array(0)): boolean => {
+    const copy = Uint8Array.of(...bytes, ...also);
+    if (change !== 0) copy[change]! ^= 1;
+    return same(unpackKernel({ name: "vmlinuz", bytes: copy, args: "" }).unpacked);
+  };
+
+  test("whole; and signed: the PE checksum, the certificate table's entry and the certificates behind it are changed", () => {
+    expect(unpacked(0)).toBe(true);
+    expect(unpacked(0, new Uint8Array(999).fill(7))).toBe(true);
+    // "Optional Header": CheckSum at 64, Certificate Table at 144 for PE32+.
+    for (const at of [64, 67, 144, 151]) expect(unpacked(0x40 + 24 + at)).toBe(true);
+  });
+
+  test("a bit that is wrong anywhere else, even where it unpacks to something", () => {
+    for (const at of [0x40 + 24 + 63, 0x40 + 24 + 68, 0x40 + 24 + 143, 0x40 + 24 + 152, 0x180, 0x401]) {
+      expect(() => unpacked(at), `byte ${at}`).toThrow(/^vmlinuz: is damaged: its checksum is wrong \([^\n]+\)$/);
+    }
+  });
 });
 
 test("what is no bzImage is left alone", () => {

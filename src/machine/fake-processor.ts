@@ -2,7 +2,7 @@
  * A processor for tests of the machine: its "program" is a function that is called once per instruction. No registers, no memory.
  */
 import type { CauseId, Vector } from "../base/units.ts";
-import type { EntryState } from "../firmware/boot-plan.ts";
+import type { EntryState } from "../ports/entry-state.ts";
 import { ACTIVITY, type Activity } from "../ports/processor.ts";
 import type { BoardProcessor } from "./processor.ts";
 

@@ -17,7 +17,7 @@ import { Ps2Mouse } from "../devices/ps2-mouse.ts";
 import { Rtc } from "../devices/rtc.ts";
 import { SystemControl } from "../devices/system-control.ts";
 import { Uart16550 } from "../devices/uart16550.ts";
-import type { BootFile, BootPlan, MemoryFacts } from "../firmware/boot-plan.ts";
+import type { BootFile, BootPlan, LinuxEntry, MemoryFacts } from "../firmware/boot-plan.ts";
 import { e820 } from "../firmware/e820.ts";
 import { type FirmwareTables, firmwareTables } from "../firmware/firmware-tables.ts";
 import { loadImage } from "../firmware/load-image.ts";
@@ -69,6 +69,8 @@ export type PcOptions = {
   readonly modules?: readonly BootFile[];
   /** For Linux only. */
   readonly initrd?: BootFile | null;
+  /** How a Linux kernel is entered; without it, the loader decides. */
+  readonly entry?: LinuxEntry | null;
   readonly vendor?: Vendor;
   /** `+name` and `-name`. */
   readonly features?: readonly string[];
@@ -136,9 +138,9 @@ export class Pc implements Stateful {
       throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
-    const { image, modules = [], initrd = null, vendor = "GenuineIntel", features = [], without = [] } = options;
+    const { image, modules = [], initrd = null, entry = null, vendor = "GenuineIntel", features = [], without = [] } = options;
     this.firmware = firmwareTables(boardFacts({ cpus, memory, processor: processorFacts(vendor, features), without }));
-    this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp });
+    this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp, entry });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
     this.#memory = allocate(engineBytes + memory);

@@ -7,8 +7,8 @@ import { CpuModel, FEATURES, SIGNATURE, type FeatureName, type Vendor } from "..
 import { startProcessor } from "../cpu/start.ts";
 import { X86Cpu } from "../cpu/cpu.ts";
 import { codePagesOffset, Engine, engineBytes } from "../cpu/engine.ts";
-import type { EntryState } from "../firmware/boot-plan.ts";
 import type { Ram } from "../memory/ram.ts";
+import type { EntryState } from "../ports/entry-state.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
 import type { LocalApicPort, TimestampCounter } from "../ports/cpu-port.ts";
 import type { Processor } from "../ports/processor.ts";
