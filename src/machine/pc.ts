@@ -7,6 +7,7 @@ import type { Vendor } from "../cpu/model.ts";
 import { PHYSICAL_BITS } from "../cpu/system/control-bits.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
+import { DiskImage, type DiskImageOptions } from "../devices/disk-image.ts";
 import { FwCfg } from "../devices/fw-cfg.ts";
 import { Hpet } from "../devices/hpet.ts";
 import { I8042 } from "../devices/i8042.ts";
@@ -83,6 +84,8 @@ export type PcOptions = {
   readonly without?: readonly OptionalPart[];
   /** PCI functions to add. */
   readonly devices?: readonly DeviceSpec[];
+  /** A virtio block device each. */
+  readonly disks?: readonly Omit<DiskImageOptions, "name">[];
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
   readonly noReboot?: boolean;
   /** A byte left the serial port. */
@@ -109,6 +112,8 @@ export class Pc implements Stateful {
   readonly ioapic: IoApic;
   readonly pci: PciBoard;
   readonly uart: Uart16550;
+  /** In the order of the options. */
+  readonly disks: readonly DiskImage[];
   readonly scheduler: Scheduler;
   readonly serialFeed: SerialFeed;
   readonly keyboard: Ps2Keyboard;
@@ -166,6 +171,7 @@ export class Pc implements Stateful {
     this.uart = this.#makeSerial();
     this.serialFeed = this.#add(new SerialFeed(this.queue, byte => this.uart.receive(byte)));
     const pit = this.#makeTimers();
+    this.disks = (options.disks ?? []).map((disk, i) => this.#add(new DiskImage({ name: `disk ${i + 1}`, ...disk })));
     this.pci = this.#makePci(this.#makeSystemControl(pit));
     this.keyboard = this.#add(new Ps2Keyboard());
     this.#makeKeyboardController();
@@ -331,8 +337,10 @@ export class Pc implements Stateful {
   #makePci(resetControl: Window): PciBoard {
     const { space, ports, queue } = this;
     const pin = (line: number): LinePin => this.#pin(line);
-    const devices = this.#options.devices ?? [];
-    const pci = new PciBoard({ space, ports, queue, path: this.#dmaPath, pin, resetControl, devices });
+    const { devices = [], seed = 0, onSerial = () => {} } = this.#options;
+    const [path, { disks }] = [this.#dmaPath, this];
+    const wishes = { devices, disks, seed, onOutput: onSerial };
+    const pci = new PciBoard({ space, ports, queue, path, pin, resetControl, ...wishes });
     for (const part of pci.parts) this.#add(part);
     for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);
     return pci;

@@ -6,6 +6,7 @@ import { hex } from "../base/int.ts";
 import { type AddressSpace, Region } from "../memory/address-space.ts";
 import { BusMaster, type BusPath } from "../memory/bus-master.ts";
 import type { PortSpace } from "../memory/port-space.ts";
+import type { BlockMedium } from "../ports/block.ts";
 import type { LinePin } from "../ports/line.ts";
 import type { Part } from "../ports/part.ts";
 import type { BarSpace } from "../ports/pci.ts";
@@ -19,7 +20,7 @@ import { Mechanism1 } from "../pci/mechanism1.ts";
 import { RootPort } from "../pci/root-port.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 import { PORT } from "./memory-map.ts";
-import { addressOf, type DeviceSpec, makeDevice, ROOT_PORT } from "./pci-devices.ts";
+import { addressOf, type DeviceSpec, type DeviceWorld, makeDevice, makeDisk, ROOT_PORT } from "./pci-devices.ts";
 import { ECAM, FREE_DEVICES, MAX_ROOT_PORTS, PCI_PLACE, routeThrough } from "./pci-map.ts";
 
 const USAGE = 64;
@@ -35,6 +36,11 @@ export type PciBoardOptions = {
   readonly pin: (line: number) => LinePin;
   readonly resetControl: Window;
   readonly devices: readonly DeviceSpec[];
+  /** A virtio block device each. */
+  readonly disks?: readonly BlockMedium[];
+  /** See {@link DeviceWorld}. */
+  readonly seed?: number;
+  readonly onOutput?: (byte: number) => void;
 };
 
 /** BARs below everything else that lies in memory: the first one that was claimed wins among them. */
@@ -91,6 +97,9 @@ export class PciBoard {
     const others = options.devices.filter(spec => spec.name !== ROOT_PORT);
     for (const spec of others) if (addressOf(spec) !== null) this.#addDevice(spec);
     for (const spec of others) if (addressOf(spec) === null) this.#addDevice(spec);
+    options.disks?.forEach((medium, i) => {
+      this.#addDisk(medium, i);
+    });
   }
 
   #add<T extends Part>(part: T): T {
@@ -133,7 +142,18 @@ export class PciBoard {
     const bus = above === null ? this.root : above.secondaryBus;
     const device = this.#place(spec, bus, above === null);
     const path = above === null ? [device] : [PCI_PLACE.rootPorts.device, device];
-    this.#add(makeDevice(spec, this.#slot(this.#name(spec), bus, path, 0), this.#options.queue));
+    this.#add(makeDevice(spec, this.#slot(this.#name(spec), bus, path, 0), this.#world));
+  }
+
+  #addDisk(medium: BlockMedium, index: number): void {
+    const spec: DeviceSpec = { name: "virtio-blk", keys: new Map() };
+    const device = this.#place(spec, this.root, true);
+    this.#add(makeDisk(medium, index, this.#slot(this.#name(spec), this.root, [device], 0), this.#world));
+  }
+
+  get #world(): DeviceWorld {
+    const { queue, seed = 0, onOutput = () => {} } = this.#options;
+    return { queue, seed, onOutput };
   }
 
   /** `edu`, `edu 2`, … or what the user says. */

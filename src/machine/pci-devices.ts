@@ -3,9 +3,14 @@
  */
 import { HostError } from "../base/assert.ts";
 import { Edu } from "../devices/edu.ts";
+import { VirtioBlock } from "../devices/virtio/virtio-blk.ts";
+import { VirtioConsole } from "../devices/virtio/virtio-console.ts";
+import { VirtioRng } from "../devices/virtio/virtio-rng.ts";
+import type { BlockMedium } from "../ports/block.ts";
 import type { Part } from "../ports/part.ts";
 import type { PciSlot } from "../pci/function.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
+import { Rng } from "../sim/rng.ts";
 
 /** `bus` (id of a root port), `addr` (device number in hexadecimal) and `id` are for all devices. */
 export type DeviceSpec = { readonly name: string; readonly keys: ReadonlyMap<string, string> };
@@ -14,18 +19,35 @@ export const ROOT_PORT = "root-port";
 const COMMON_KEYS = ["id", "bus", "addr"];
 const USAGE = 64;
 
+/** What the board has for devices. */
+export type DeviceWorld = {
+  readonly queue: EventQueue;
+  /** Of generators that devices have of their own. */
+  readonly seed: number;
+  /** Where a console's characters go. */
+  readonly onOutput: (byte: number) => void;
+};
+
 type Row = {
   readonly keys: readonly string[];
-  readonly make: (slot: PciSlot, keys: ReadonlyMap<string, string>, queue: EventQueue) => Part;
+  readonly make: (slot: PciSlot, keys: ReadonlyMap<string, string>, world: DeviceWorld) => Part;
 };
 
 const ROWS: { readonly [name: string]: Row } = {
   edu: {
     keys: ["dma_mask"],
-    make: (slot, keys, queue) => {
+    make: (slot, keys, { queue }) => {
       const mask = keys.get("dma_mask");
       return new Edu(slot, { queue, ...(mask === undefined ? {} : { dmaMask: numberOf("dma_mask", mask) }) });
     },
+  },
+  "virtio-console": {
+    keys: [],
+    make: (slot, _, { queue, onOutput }) => new VirtioConsole(slot, { events: queue, onOutput }),
+  },
+  "virtio-rng": {
+    keys: [],
+    make: (slot, _, { queue, seed }) => new VirtioRng(slot, { events: queue, rng: new Rng(seed).split(slot.name) }),
   },
 };
 
@@ -63,6 +85,11 @@ export function addressOf({ name, keys }: DeviceSpec): number | null {
   return value >= 0 && value < 32 ? value : refuse(`device ${name}: addr=${text} is no device number from 0 to 1f`);
 }
 
-export function makeDevice(spec: DeviceSpec, slot: PciSlot, queue: EventQueue): Part {
-  return ROWS[spec.name]!.make(slot, spec.keys, queue);
+export function makeDevice(spec: DeviceSpec, slot: PciSlot, world: DeviceWorld): Part {
+  return ROWS[spec.name]!.make(slot, spec.keys, world);
+}
+
+/** A function for a disk: `--disk`. @param index from 0 */
+export function makeDisk(medium: BlockMedium, index: number, slot: PciSlot, { queue }: DeviceWorld): Part {
+  return new VirtioBlock(slot, { events: queue, medium, serial: `iretq-disk${index}` });
 }

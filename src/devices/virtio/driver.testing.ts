@@ -26,7 +26,8 @@ export class VirtioRig<F extends VirtioFunction> {
 
   constructor(make: (slot: PciSlot, queue: EventQueue) => F) {
     this.part = make(this.board.slot("virtio", 4), this.queue);
-    for (const phase of ["enter", "hold", "exit"] as const) this.part.reset(phase);
+    const whole: Part = this.part;
+    for (const phase of ["enter", "hold", "exit"] as const) whole.reset(phase, "power");
     this.enable();
   }
 
@@ -303,16 +304,17 @@ export function configWindow(part: VirtioFunction): Window {
 
 /** A part together with the memory of its board, so that a copy finds the same rings. */
 function withMemory(rig: VirtioRig<VirtioFunction>): Part {
-  const { part, board } = rig;
+  const { board } = rig;
+  const part: Part = rig.part;
   const ram = board.space.ram.bytes;
   return {
     name: part.name,
     state: { part: part.state, ram },
-    reset: phase => {
-      part.reset(phase);
+    reset: (phase, kind) => {
+      part.reset(phase, kind);
       if (phase === "enter") ram.fill(0);
     },
-    restored: () => part.restored(),
+    restored: () => part.restored?.(),
   };
 }
 
