@@ -19,6 +19,7 @@ import {
   ValueError,
   Vendor,
   Without,
+  Port,
 } from "./values.ts";
 
 export const VERSION = "0.1.0";
@@ -51,6 +52,8 @@ export type RunOptions = {
   /** Parts that the board does not have. */
   readonly without: readonly OptionalPart[];
   readonly noReboot: boolean;
+  /** Port of the gdb server on loopback; null for none. */
+  readonly gdb: number | null;
 };
 
 export type AcpiOptions = {
@@ -86,6 +89,7 @@ type Raw = {
   device?: string[];
   without?: string;
   reboot: boolean;
+  gdb?: string;
 };
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
@@ -125,6 +129,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
     .option("--device <name,key=value>", "add a PCI function: edu or root-port; may be repeated", collect)
     .option("--without <list>", WITHOUT)
+    .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
 }
@@ -158,6 +163,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     devices: (raw.device ?? []).map(parseDevice),
     without: withoutOf(raw.without),
     noReboot: !raw.reboot,
+    gdb: given<number | null>(raw.gdb, text => parseValue(Port, "--gdb", text), null),
   };
 }
 

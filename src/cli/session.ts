@@ -16,6 +16,7 @@ import { Pc } from "../machine/pc.ts";
 import { Console } from "./console.ts";
 import { eventNames } from "./event-names.ts";
 import { keepApart, OutputFile, readBootFile } from "./files.ts";
+import { GdbServer } from "./gdb-server.ts";
 import { notBuiltNotes } from "./not-built.ts";
 import type { RunOptions } from "./options.ts";
 
@@ -26,6 +27,8 @@ const LARGEST_TURN = 50_000_000;
 /** An interactive machine that only waits does not run ahead of the user's clock by more than this. */
 const AHEAD_MS = 30;
 const INTERRUPTED = 130;
+/** Host milliseconds between two looks at the console while a debugger holds the machine. */
+const STANDING_MS = 20;
 
 /** Characters typed, at the instant at which they entered the machine. */
 type Input = Report["inputs"][number];
@@ -39,7 +42,8 @@ export class Session {
   readonly #trace: { file: OutputFile; writer: PerfettoTrace } | null;
   readonly #report: OutputFile | null;
   readonly #inputs: Input[] = [];
-  readonly #began = performance.now();
+  #began = performance.now();
+  readonly #gdb: GdbServer | null;
 
   /** @param demo path of the bundled demonstration */
   constructor(options: RunOptions, demo: string) {
@@ -84,6 +88,10 @@ export class Session {
     });
     const pc = this.#pc;
     this.#names = eventNames(pc);
+    this.#gdb =
+      options.gdb === null
+        ? null
+        : new GdbServer(pc, this.#names, this.#console.interactive, line => this.#console.line(line));
     this.#stats = new InterruptStats(cpus);
     pc.trace.listen(this.#stats, InterruptStats.KINDS);
     if (log !== null) pc.trace.listen(new TextLog(this.#names, line => this.#console.line(line)), log);
@@ -103,7 +111,9 @@ export class Session {
   async run(): Promise<number> {
     this.#console.open();
     try {
+      if (this.#options.gdb !== null) await this.#gdb?.listen(this.#options.gdb);
       const exit = await this.#drive();
+      await this.#gdb?.close(exit.status);
       const report = await this.#makeReport(exit);
       for (const line of reportText(report)) this.#console.line(line);
       this.#report?.write(new TextEncoder().encode(reportJson(report)));
@@ -114,6 +124,7 @@ export class Session {
       if (this.#console.failure !== null) throw new HostError(this.#console.failure, STATUS.io);
       return exit.status;
     } finally {
+      await this.#gdb?.close(null);
       this.#console.close();
     }
   }
@@ -123,8 +134,10 @@ export class Session {
     const { maxInstructions, maxTime } = this.#options;
     let turn = FIRST_TURN;
     for (;;) {
+      const held = await this.#heldByDebugger();
+      if (held !== null) return held;
       const before = performance.now();
-      const exit = pc.run(Math.min(maxInstructions, pc.retired + turn), maxTime);
+      const exit = (this.#gdb ?? pc).run(Math.min(maxInstructions, pc.retired + turn), maxTime);
       this.#console.flush();
       const reason = this.#outside() ?? (exit?.kind === "idle" && this.#console.interactive ? null : exit);
       if (reason !== null) return reason;
@@ -141,6 +154,24 @@ export class Session {
       else await this.#console.breathe();
       this.#feed();
     }
+  }
+
+  /** Waits while a debugger holds the machine; the user's clock stands still with it. Not null: the run ends here. */
+  async #heldByDebugger(): Promise<Exit | null> {
+    const gdb = this.#gdb;
+    if (gdb === null) return null;
+    const from = performance.now();
+    gdb.serve();
+    while (gdb.standing && !gdb.killed) {
+      this.#console.flush();
+      const reason = this.#outside();
+      if (reason !== null) return reason;
+      await gdb.wait(STANDING_MS);
+      gdb.serve();
+    }
+    this.#began += performance.now() - from;
+    if (!gdb.killed) return null;
+    return { kind: "interrupted", status: INTERRUPTED, detail: "ended by the debugger" };
   }
 
   /** Reasons to stop that lie outside the machine. */

@@ -40,6 +40,12 @@ export const PositiveCount = v.pipe(
   v.check(n => n > 0, "must be at least 1"),
 );
 
+/** A TCP port; 0 for any that is free. */
+export const Port = v.pipe(
+  Count,
+  v.check(n => n <= 65535, "is no port from 0 to 65535"),
+);
+
 /** A path, not looked at yet. */
 export const FileName = v.pipe(
   v.string(),
