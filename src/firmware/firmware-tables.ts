@@ -5,6 +5,7 @@
 import { assert } from "../base/assert.ts";
 import { alignUp } from "../base/int.ts";
 import type { PhysAddr } from "../base/units.ts";
+import { dmar, type RemappingFacts } from "./acpi/dmar.ts";
 import { dsdt } from "./acpi/dsdt.ts";
 import { facs, fadt, hpet, madt, mcfg, rsdp, table, xsdt } from "./acpi/tables.ts";
 import type { BoardFacts } from "./board-facts.ts";
@@ -25,7 +26,8 @@ export type FirmwareTables = {
   readonly rsdp: PhysAddr;
 };
 
-export function firmwareTables(board: BoardFacts): FirmwareTables {
+/** @param remapping null without remapping hardware */
+export function firmwareTables(board: BoardFacts, remapping: RemappingFacts | null = null): FirmwareTables {
   const pieces: LoadPiece[] = [];
   const root = BIOS_AREA;
   let next = alignUp(root + RSDP_BYTES, ALIGNMENT);
@@ -46,6 +48,7 @@ export function firmwareTables(board: BoardFacts): FirmwareTables {
     place("APIC", madt(board)),
     ...(board.hpet === null ? [] : [place("HPET", hpet(board.hpet))]),
     place("MCFG", mcfg(board)),
+    ...(remapping === null ? [] : [place("DMAR", dmar(remapping))]),
   ];
   const xsdtAt = place("XSDT", xsdt(listed));
   pieces.push({ what: "RSDP", address: root, bytes: rsdp(xsdtAt), size: RSDP_BYTES });

@@ -15,11 +15,13 @@
  * - An accepted level interrupt is sent again right after its EOI while the line stays active. Several pins are served in ascending order.
  * - SMI, NMI, INIT and ExtINT are edge-triggered whatever the trigger bit says; the reserved delivery modes 3 and 6 send nothing.
  * - The extended destination id (bits 55:48, ICH9) is kept and not sent.
+ * - With interrupt remapping on, what an entry sends is the remapping unit's to say; the entry's own trigger mode and vector stay those of remote IRR and EOI.
  * Not modelled: the serial APIC bus and its arbitration; the arbitration id only follows the id.
  */
 import { ModelBug } from "../base/assert.ts";
-import type { CauseId, Vector } from "../base/units.ts";
+import type { Bdf, CauseId, Vector } from "../base/units.ts";
 import { EVENT } from "../ports/events.ts";
+import { type InterruptRemapping, NOT_REMAPPED } from "../ports/interrupt-remap.ts";
 import type { LineSink } from "../ports/line.ts";
 import { DELIVERY, type EoiListener, InterruptMessage, type MessageBus } from "../ports/message.ts";
 import type { Part, ResetPhase } from "../ports/part.ts";
@@ -41,6 +43,8 @@ export type IoApicOptions = {
   readonly trace?: Trace | null;
   /** Bit n: the line of pin n rests at the high voltage, i.e. is active-low. 0 by default. */
   readonly activeLow?: number;
+  /** Interrupt remapping on the way to the bus, and as whom this I/O APIC sends there. */
+  readonly remapping?: { readonly unit: InterruptRemapping; readonly requester: Bdf } | null;
 };
 
 export type IoApicState = {
@@ -76,6 +80,8 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
   readonly #bus: MessageBus;
   readonly #trace: Trace | null;
   readonly #activeLow: number;
+  readonly #remapping: InterruptRemapping | null;
+  readonly #requester: Bdf;
   readonly #message = new InterruptMessage();
   /** Why each pin was last asserted; observation only. */
   readonly #causes = new Float64Array(IOAPIC_PINS);
@@ -85,6 +91,8 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
     this.#bus = options.bus;
     this.#trace = options.trace ?? null;
     this.#activeLow = options.activeLow ?? 0;
+    this.#remapping = options.remapping?.unit ?? null;
+    this.#requester = options.remapping?.requester ?? 0;
   }
 
   /** The lines keep their levels, which belong to the wires. */
@@ -211,6 +219,10 @@ export class IoApic implements Part, LineSink, EoiListener, Window {
     message.cause = cause;
     if (this.#trace !== null) {
       message.cause = this.#trace.emit(EVENT.ioapicSend, pin, message.vector, mode, message.destination, cause);
+    }
+    if (this.#remapping?.active === true) {
+      const accepted = this.#remapping.fromIoApic(entry, this.state.high[pin]!, this.#requester, message.cause);
+      if (accepted !== NOT_REMAPPED) return accepted;
     }
     return this.#bus.send(message);
   }

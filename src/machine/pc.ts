@@ -22,6 +22,7 @@ import type { BootFile, BootPlan, LinuxEntry, MemoryFacts } from "../firmware/bo
 import { e820 } from "../firmware/e820.ts";
 import { type FirmwareTables, firmwareTables } from "../firmware/firmware-tables.ts";
 import { loadImage } from "../firmware/load-image.ts";
+import type { Vtd } from "../iommu/vtd.ts";
 import { ApicFabric } from "../intc/apic-fabric.ts";
 import { IoApic } from "../intc/ioapic.ts";
 import { LocalApic } from "../intc/lapic.ts";
@@ -45,6 +46,7 @@ import { A20Gate } from "./a20-gate.ts";
 import { boardFacts, type OptionalPart } from "./board-facts.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
+import { HPET_REQUESTER, IOAPIC_REQUESTER, type IommuSpec, makeIommu, remappingFacts } from "./iommu-board.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
 import { ECAM, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
 import { PciBoard } from "./pci-board.ts";
@@ -80,6 +82,8 @@ export type PcOptions = {
   /** Instructions per slice. */
   readonly slice?: number;
   readonly testDevices?: boolean;
+  /** Remapping hardware before DMA and interrupts. */
+  readonly iommu?: IommuSpec | null;
   /** Parts that this board does not have. */
   readonly without?: readonly OptionalPart[];
   /** PCI functions to add. */
@@ -110,6 +114,8 @@ export class Pc implements Stateful {
   readonly lapics: LocalApic[] = [];
   readonly pic: PicPair;
   readonly ioapic: IoApic;
+  /** Null without `iommu`. */
+  readonly iommu: Vtd | null;
   readonly pci: PciBoard;
   readonly uart: Uart16550;
   /** In the order of the options. */
@@ -144,7 +150,10 @@ export class Pc implements Stateful {
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
     const { image, modules = [], initrd = null, entry = null, vendor = "GenuineIntel", features = [], without = [] } = options;
-    this.firmware = firmwareTables(boardFacts({ cpus, memory, processor: processorFacts(vendor, features), without }));
+    const board = boardFacts({ cpus, memory, processor: processorFacts(vendor, features), without });
+    const iommu = options.iommu ?? null;
+    const remapping = iommu === null ? null : remappingFacts(iommu, board.ioapicId, board.hpet !== null);
+    this.firmware = firmwareTables(board, remapping);
     this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp, entry });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
@@ -160,9 +169,17 @@ export class Pc implements Stateful {
     this.lines = [...lines, this.#nmiLine];
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
-    this.#dmaPath = { space: this.space, msi: this.#msi, trace: this.trace, remap: null };
+    const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi };
+    this.iommu = iommu === null ? null : this.#add(makeIommu(iommu, surroundings));
+    const msi = this.iommu?.interrupts ?? this.#msi;
+    this.#dmaPath = { space: this.space, msi, trace: this.trace, remap: this.iommu?.dma ?? null };
     this.pic = this.#add(new PicPair(this.trace));
-    this.ioapic = this.#add(new IoApic({ bus: this.#fabric, trace: this.trace, activeLow: PIRQ_ACTIVE_LOW }));
+    const unit = this.iommu?.interrupts ?? null;
+    const ioapicRemapping = unit === null ? null : { unit, requester: IOAPIC_REQUESTER };
+    const activeLow = PIRQ_ACTIVE_LOW;
+    this.ioapic = this.#add(
+      new IoApic({ bus: this.#fabric, trace: this.trace, activeLow, remapping: ioapicRemapping }),
+    );
     this.#add(this.#fabric);
     this.#add(this.#nmiGate);
     const wires = this.#makeProcessors();
@@ -309,7 +326,7 @@ export class Pc implements Stateful {
           pit.setIrqConnected(!on);
           rtc.setIrqConnected(!on);
         },
-        msi: this.#msi,
+        msi: { msi: (address, data, _, cause) => this.#dmaPath.msi.msi(address, data, HPET_REQUESTER, cause) },
       }),
     );
     this.space.mapWindow(hpet.window, HPET_BASE);
@@ -384,7 +401,8 @@ export class Pc implements Stateful {
 
   #makeFwCfg(): void {
     const { cpus, memory } = this.#options;
-    const initiator = new BusMaster(0, this.#dmaPath);
+    // Part of the platform, like the processors: no remapping hardware stands before it.
+    const initiator = new BusMaster(0, { ...this.#dmaPath, remap: null });
     const fwCfg = this.#add(new FwCfg({ cpus, memory, e820: e820(this.#facts), initiator }));
     this.ports.map(fwCfg.window, PORT.fwCfg);
     this.ports.map(fwCfg.dmaWindow, PORT.fwCfgDma);

@@ -1,11 +1,11 @@
 /**
  * A bus master's port to memory: the only way in which a device reads or writes guest memory. An aligned 32-bit write to 0xFEExxxxx is an interrupt
- * message (Intel SDM vol. 3A, "Message Signalled Interrupts": message address register). Translation, where there is remapping hardware, goes page by
- * page, and an access ends at the first page that is refused: what lies before it has moved.
+ * message (Intel SDM vol. 3A, "Message Signalled Interrupts": message address register), unless it carries a PASID. Where there is remapping hardware an
+ * access is translated run by run, and ends at the first page that is refused: what lies before it has moved.
  */
 import { assert } from "../base/assert.ts";
-import { type Bdf, type CauseId, PAGE, type PhysAddr } from "../base/units.ts";
-import { type DmaRemapper, REMAP_FAULT } from "../ports/dma-remap.ts";
+import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
+import { ACCESS, type DmaRemapper, REMAP_FAULT, withPasid } from "../ports/dma-remap.ts";
 import { EVENT } from "../ports/events.ts";
 import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
 import type { MsiTarget } from "../ports/message.ts";
@@ -36,6 +36,8 @@ export class BusMaster implements MasterPort {
   readonly #msi: MsiTarget;
   readonly #remap: DmaRemapper | null;
   readonly #wants: Uint8Array;
+  /** What every access of this port is, besides reading or writing: its PASID, if it has one. */
+  #attributes = 0;
 
   constructor(requester: Bdf, path: BusPath) {
     this.requester = requester;
@@ -44,6 +46,11 @@ export class BusMaster implements MasterPort {
     this.#msi = path.msi;
     this.#remap = path.remap;
     this.#wants = path.trace.wants;
+  }
+
+  /** The process address space (20 bits) that the following accesses carry; null for none. */
+  set pasid(pasid: number | null) {
+    this.#attributes = pasid === null ? 0 : withPasid(pasid);
   }
 
   read(address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
@@ -55,7 +62,7 @@ export class BusMaster implements MasterPort {
 
   write(address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
     assert(offset >= 0 && offset + length <= from.length, "bus master: write exceeds the buffer");
-    if (this.enabled && overlapsMsi(address, length)) return this.#message(address, from, offset, length);
+    if (this.enabled && this.#isMessage(address, length)) return this.#message(address, from, offset, length);
     const status = this.#write(address, from, offset, length);
     if (this.#wants[EVENT.dmaWrite] !== 0) this.#tell(EVENT.dmaWrite, address, length, status);
     return status;
@@ -66,7 +73,7 @@ export class BusMaster implements MasterPort {
   }
 
   #read(address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
-    if (!this.enabled || overlapsMsi(address, length) || address + length > ADDRESS_LIMIT) {
+    if (!this.enabled || this.#isMessage(address, length) || address + length > ADDRESS_LIMIT) {
       into.fill(0xff, offset, offset + length);
       return this.enabled ? BUS_STATUS.masterAbort : BUS_STATUS.disabled;
     }
@@ -77,17 +84,19 @@ export class BusMaster implements MasterPort {
     return BUS_STATUS.masterAbort;
   }
 
+  /** A read of nothing is translated, too: it may be refused (zero-length read). */
   #readRemapped(remap: DmaRemapper, address: PhysAddr, into: Uint8Array, offset: number, length: number): BusStatus {
-    for (let done = 0; done < length; ) {
-      const at = address + done;
-      const chunk = Math.min(length - done, PAGE - (at % PAGE));
-      const memory = remap.translate(this.requester, at, false, this.cause);
+    const access = length === 0 ? this.#attributes : ACCESS.read | this.#attributes;
+    let done = 0;
+    do {
+      const memory = remap.translate(this.requester, address + done, access, length - done, this.cause);
+      const chunk = Math.min(remap.span, length - done);
       if (memory === REMAP_FAULT || !this.#space.readBlock(memory, into, offset + done, chunk)) {
         into.fill(0xff, offset + done, offset + length);
         return memory === REMAP_FAULT ? BUS_STATUS.iommuFault : BUS_STATUS.masterAbort;
       }
       done += chunk;
-    }
+    } while (done < length);
     return BUS_STATUS.ok;
   }
 
@@ -100,15 +109,20 @@ export class BusMaster implements MasterPort {
   }
 
   #writeRemapped(remap: DmaRemapper, address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
+    const access = ACCESS.write | this.#attributes;
     for (let done = 0; done < length; ) {
-      const at = address + done;
-      const chunk = Math.min(length - done, PAGE - (at % PAGE));
-      const memory = remap.translate(this.requester, at, true, this.cause);
+      const memory = remap.translate(this.requester, address + done, access, length - done, this.cause);
       if (memory === REMAP_FAULT) return BUS_STATUS.iommuFault;
+      const chunk = remap.span;
       if (!this.#space.writeBlock(memory, from, offset + done, chunk)) return BUS_STATUS.masterAbort;
       done += chunk;
     }
     return BUS_STATUS.ok;
+  }
+
+  /** Requests with PASID are memory accesses wherever they go. */
+  #isMessage(address: PhysAddr, length: number): boolean {
+    return address < MSI_END && address + length > MSI_BASE && this.#attributes === 0;
   }
 
   /** Only an aligned doubleword is a message; everything else in that range is refused. */
@@ -118,8 +132,4 @@ export class BusMaster implements MasterPort {
     this.#msi.msi(address, data >>> 0, this.requester, this.cause);
     return BUS_STATUS.ok;
   }
-}
-
-function overlapsMsi(address: PhysAddr, length: number): boolean {
-  return address < MSI_END && address + length > MSI_BASE;
 }

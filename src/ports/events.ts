@@ -83,6 +83,16 @@ export const EVENT = {
   descriptor: 51,
   /** A device finished a descriptor or a transfer. a: queue or channel, b: bytes moved, c: 0 or the device's error code. */
   completion: 52,
+  /** Remapping hardware walked its tables. a: address, b: domain, c: {@link ACCESS} bits of dma-remap.ts. Subjects are requester ids. */
+  iommuMiss: 56,
+  /** Remapping hardware refused a request. a: address (0xFEE00000 for interrupts), b: fault reason, c: as above. */
+  iommuFault: 57,
+  /** Software had something invalidated. Subject: type of descriptor, a: granularity, b: domain, c: address or requester. */
+  iommuInvalidate: 58,
+  /** An interrupt was remapped. a: index in the table, b: vector, c: destination. */
+  irqRemap: 59,
+  /** An interrupt was posted. a: index in the table, b: virtual vector, c: 1 when a notification was sent. */
+  irqPost: 60,
 } as const;
 
 /** All kinds, by number of declaration. */
@@ -205,5 +215,40 @@ export const EVENTS: readonly EventInfo[] = [
     name: "completion",
     subject: "device",
     fields: [dec("queue"), dec("bytes"), hex("error")],
+  },
+  {
+    kind: EVENT.iommuMiss,
+    group: "dma",
+    name: "iommu-miss",
+    subject: "device",
+    fields: [hex("address"), dec("domain"), hex("access")],
+  },
+  {
+    kind: EVENT.iommuFault,
+    group: "dma",
+    name: "iommu-fault",
+    subject: "device",
+    fields: [hex("address"), hex("reason"), hex("access")],
+  },
+  {
+    kind: EVENT.iommuInvalidate,
+    group: "dma",
+    name: "iommu-invalidate",
+    subject: "device",
+    fields: [dec("granularity"), dec("domain"), hex("address")],
+  },
+  {
+    kind: EVENT.irqRemap,
+    group: "irq",
+    name: "irq-remap",
+    subject: "device",
+    fields: [dec("index"), hex("vector"), hex("destination")],
+  },
+  {
+    kind: EVENT.irqPost,
+    group: "irq",
+    name: "irq-post",
+    subject: "device",
+    fields: [dec("index"), hex("vector"), flag("notified")],
   },
 ];
