@@ -3,6 +3,7 @@
  */
 import { HostError } from "../base/assert.ts";
 import { Edu } from "../devices/edu.ts";
+import { Ioat } from "../devices/ioat.ts";
 import { VirtioBlock } from "../devices/virtio/virtio-blk.ts";
 import { VirtioConsole } from "../devices/virtio/virtio-console.ts";
 import { VirtioRng } from "../devices/virtio/virtio-rng.ts";
@@ -34,6 +35,13 @@ type Row = {
 };
 
 const ROWS: { readonly [name: string]: Row } = {
+  ioat: {
+    keys: ["channels"],
+    make: (slot, keys, { queue }) => {
+      const channels = keys.get("channels");
+      return new Ioat(slot, { queue, ...(channels === undefined ? {} : { channels: numberOf("channels", channels) }) });
+    },
+  },
   edu: {
     keys: ["dma_mask"],
     make: (slot, keys, { queue }) => {
