@@ -48,6 +48,7 @@ import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { HPET_REQUESTER, IOAPIC_REQUESTER, type IommuSpec, makeIommu, remappingFacts } from "./iommu-board.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import type { NetworkOptions } from "./networks.ts";
 import { ECAM, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
 import { PciBoard } from "./pci-board.ts";
 import type { DeviceSpec } from "./pci-devices.ts";
@@ -88,6 +89,8 @@ export type PcOptions = {
   readonly without?: readonly OptionalPart[];
   /** PCI functions to add. */
   readonly devices?: readonly DeviceSpec[];
+  /** What the networks of `net=user` interfaces offer. */
+  readonly network?: NetworkOptions;
   /** A virtio block device each. */
   readonly disks?: readonly Omit<DiskImageOptions, "name">[];
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
@@ -354,9 +357,9 @@ export class Pc implements Stateful {
   #makePci(resetControl: Window): PciBoard {
     const { space, ports, queue } = this;
     const pin = (line: number): LinePin => this.#pin(line);
-    const { devices = [], seed = 0, onSerial = () => {} } = this.#options;
+    const { devices = [], seed = 0, onSerial = () => {}, network = {} } = this.#options;
     const [path, { disks }] = [this.#dmaPath, this];
-    const wishes = { devices, disks, seed, onOutput: onSerial };
+    const wishes = { devices, disks, seed, onOutput: onSerial, network };
     const pci = new PciBoard({ space, ports, queue, path, pin, resetControl, ...wishes });
     for (const part of pci.parts) this.#add(part);
     for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);

@@ -20,6 +20,7 @@ import { Mechanism1 } from "../pci/mechanism1.ts";
 import { RootPort } from "../pci/root-port.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 import { PORT } from "./memory-map.ts";
+import { type NetworkOptions, Networks } from "./networks.ts";
 import { addressOf, type DeviceSpec, type DeviceWorld, makeDevice, makeDisk, ROOT_PORT } from "./pci-devices.ts";
 import { ECAM, FREE_DEVICES, MAX_ROOT_PORTS, PCI_PLACE, routeThrough } from "./pci-map.ts";
 
@@ -41,6 +42,7 @@ export type PciBoardOptions = {
   /** See {@link DeviceWorld}. */
   readonly seed?: number;
   readonly onOutput?: (byte: number) => void;
+  readonly network?: NetworkOptions;
 };
 
 /** BARs below everything else that lies in memory: the first one that was claimed wins among them. */
@@ -67,6 +69,7 @@ export class PciBoard {
   readonly root = new PciBus(null);
   readonly config: Mechanism1;
   readonly isaBridge: IsaBridge;
+  readonly networks: Networks;
   /** In the order of their making, bridges before what lies behind them. */
   readonly parts: Part[] = [];
   readonly #options: PciBoardOptions;
@@ -77,6 +80,7 @@ export class PciBoard {
     this.#options = options;
     const { space, ports, resetControl } = options;
     this.#memory = new MemoryBars(space);
+    this.networks = new Networks(options.queue, options.network ?? {}, part => void this.parts.push(part));
     this.config = new Mechanism1({ root: this.root, behind: { offset: RESET_CONTROL_OFFSET, window: resetControl } });
     this.parts.push(this.config);
     ports.map(this.config.window, PORT.pciConfig);
@@ -153,7 +157,7 @@ export class PciBoard {
 
   get #world(): DeviceWorld {
     const { queue, seed = 0, onOutput = () => {} } = this.#options;
-    return { queue, seed, onOutput };
+    return { queue, seed, onOutput, networks: this.networks };
   }
 
   /** `edu`, `edu 2`, … or what the user says. */

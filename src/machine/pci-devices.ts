@@ -6,12 +6,14 @@ import { Edu } from "../devices/edu.ts";
 import { Ioat } from "../devices/ioat.ts";
 import { VirtioBlock } from "../devices/virtio/virtio-blk.ts";
 import { VirtioConsole } from "../devices/virtio/virtio-console.ts";
+import { VirtioNet } from "../devices/virtio/virtio-net.ts";
 import { VirtioRng } from "../devices/virtio/virtio-rng.ts";
 import type { BlockMedium } from "../ports/block.ts";
 import type { Part } from "../ports/part.ts";
 import type { PciSlot } from "../pci/function.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 import { Rng } from "../sim/rng.ts";
+import { LINK_KEYS, type Networks } from "./networks.ts";
 
 /** `bus` (id of a root port), `addr` (device number in hexadecimal) and `id` are for all devices. */
 export type DeviceSpec = { readonly name: string; readonly keys: ReadonlyMap<string, string> };
@@ -27,6 +29,8 @@ export type DeviceWorld = {
   readonly seed: number;
   /** Where a console's characters go. */
   readonly onOutput: (byte: number) => void;
+  /** Where network interfaces get their links. */
+  readonly networks: Networks;
 };
 
 type Row = {
@@ -52,6 +56,13 @@ const ROWS: { readonly [name: string]: Row } = {
   "virtio-console": {
     keys: [],
     make: (slot, _, { queue, onOutput }) => new VirtioConsole(slot, { events: queue, onOutput }),
+  },
+  "virtio-net": {
+    keys: LINK_KEYS,
+    make: (slot, keys, { queue, networks }) => {
+      const { port, mac, mtu } = networks.connect(slot.name, keys);
+      return new VirtioNet(slot, { queue, port, mac, ...(mtu === undefined ? {} : { mtu }) });
+    },
   },
   "virtio-rng": {
     keys: [],
