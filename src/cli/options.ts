@@ -6,6 +6,7 @@ import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
 import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
+import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import {
   Count,
@@ -49,6 +50,8 @@ export type RunOptions = {
   readonly features: readonly string[];
   readonly testDevices: boolean;
   readonly devices: readonly DeviceSpec[];
+  /** Remapping hardware; null for none. */
+  readonly iommu: IommuSpec | null;
   /** Parts that the board does not have. */
   readonly without: readonly OptionalPart[];
   readonly noReboot: boolean;
@@ -87,6 +90,7 @@ type Raw = {
   cpuFeature?: string;
   testDevices?: boolean;
   device?: string[];
+  iommu?: string;
   without?: string;
   reboot: boolean;
   gdb?: string;
@@ -130,6 +134,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--device <name,key=value>", "add a PCI function: edu or root-port; may be repeated", collect)
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
+    .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
 }
@@ -161,6 +166,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
     testDevices: raw.testDevices === true,
     devices: (raw.device ?? []).map(parseDevice),
+    iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
     without: withoutOf(raw.without),
     noReboot: !raw.reboot,
     gdb: given<number | null>(raw.gdb, text => parseValue(Port, "--gdb", text), null),

@@ -67,7 +67,7 @@ export class Session {
       ],
     );
     const put = (byte: number): void => this.#console.put(byte);
-    const { cpus, memory, vendor, features, testDevices, devices, without, noReboot, seed } = options;
+    const { cpus, memory, vendor, features, testDevices, devices, without, iommu, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
     this.#pc = new Pc({
       cpus,
@@ -81,6 +81,7 @@ export class Session {
       testDevices,
       devices,
       without,
+      iommu,
       noReboot,
       ...seeded,
       onSerial: put,
