@@ -83,6 +83,16 @@ describe("latency and source follow the chain of causes", () => {
     expect([stats.vectors()[0]!.latency.min, stats.vectors()[0]!.latency.max]).toEqual([5, 15]);
   });
 
+  test("an interrupt that waits while thousands of other events happen keeps its source and its beginning", () => {
+    const { stats, tell } = feed();
+    const accept = tell(2, EVENT.lapicAccept, 1, 0x31, 0, 0, tell(1, EVENT.ioapicSend, 4, 0x31));
+    for (let i = 0; i < 10_000; i++) tell(3, EVENT.lapicAccept, 1, 0x31, 0, 1, tell(3, EVENT.ioapicSend, 4, 0x31));
+    tell(50, EVENT.interrupt, 1, 0x31, 0, 0, accept);
+    const [vector] = stats.vectors();
+    expect(vector!.sources).toEqual([{ kind: "pin", number: 4, count: 1, perCpu: [0, 1] }]);
+    expect(vector!.latency.max).toBe(49);
+  });
+
   test("an unknown cause is counted and has no latency", () => {
     const { stats, tell } = feed();
     tell(5, EVENT.interrupt, 0, 0x40, 0, 0, 999_999);

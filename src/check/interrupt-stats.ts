@@ -110,6 +110,10 @@ export class InterruptStats implements TraceListener {
   readonly #ids = new Float64Array(RING);
   readonly #began = new Float64Array(RING);
   readonly #source = new Int32Array(RING);
+  /** By CPU and vector, of what a local APIC has accepted: it may wait for longer than the chains are remembered. */
+  readonly #waitingIds: Float64Array;
+  readonly #waitingBegan: Float64Array;
+  readonly #waitingSource: Int32Array;
   /** Nesting of handlers by CPU: vector (−1 for exceptions and INT n) and time of entry. */
   readonly #depth: Int32Array;
   readonly #stackVector: Int32Array;
@@ -121,6 +125,9 @@ export class InterruptStats implements TraceListener {
 
   constructor(cpus: number) {
     this.#cpus = cpus;
+    this.#waitingIds = new Float64Array(cpus * 256);
+    this.#waitingBegan = new Float64Array(cpus * 256);
+    this.#waitingSource = new Int32Array(cpus * 256);
     this.#depth = new Int32Array(cpus);
     this.#stackVector = new Int32Array(cpus * MAX_NESTING);
     this.#stackTime = new Float64Array(cpus * MAX_NESTING);
@@ -137,7 +144,7 @@ export class InterruptStats implements TraceListener {
         return;
       case EVENT.lapicAccept:
         this.#chain(id, cause, time, KIND.unknown);
-        this.#accepted(a, c);
+        this.#accepted(subject, a, c, id);
         return;
       case EVENT.lapicEoi:
         if (a >= 0) this.#of(a).eois++;
@@ -213,10 +220,17 @@ export class InterruptStats implements TraceListener {
     this.#again[pin] = -1;
   }
 
-  #accepted(vector: Vector, coalesced: number): void {
+  #accepted(cpu: number, vector: Vector, coalesced: number, id: CauseId): void {
     const stats = this.#of(vector);
-    if (coalesced !== 0) stats.coalesced++;
-    else stats.accepted++;
+    if (coalesced !== 0) {
+      stats.coalesced++;
+      return;
+    }
+    stats.accepted++;
+    const slot = cpu * 256 + (vector & 255);
+    this.#waitingIds[slot] = id;
+    this.#waitingBegan[slot] = this.#began[id & RING_MASK]!;
+    this.#waitingSource[slot] = this.#source[id & RING_MASK]!;
   }
 
   #taken(time: Ns, cpu: number, vector: Vector, extInt: number, spurious: number, cause: CauseId): void {
@@ -230,7 +244,11 @@ export class InterruptStats implements TraceListener {
     stats.perCpu[cpu]!++;
     if (extInt === 0) stats.takenFromApic++;
     const slot = cause & RING_MASK;
-    if (cause !== 0 && this.#ids[slot] === cause) {
+    const waiting = cpu * 256 + vector;
+    if (cause !== 0 && this.#waitingIds[waiting] === cause) {
+      stats.latency.add(time - this.#waitingBegan[waiting]!);
+      stats.countSource(this.#waitingSource[waiting]!, cpu);
+    } else if (cause !== 0 && this.#ids[slot] === cause) {
       stats.latency.add(time - this.#began[slot]!);
       stats.countSource(this.#source[slot]!, cpu);
     } else stats.countSource(extInt !== 0 ? sourceCode(KIND.pic, 0) : KIND.unknown, cpu);

@@ -10,10 +10,10 @@ import type { BoardFacts } from "./board-facts.ts";
 import { TableWriter } from "./table-writer.ts";
 
 const MAKER = "iretq";
-const PRODUCT = "iretq PC";
+const PRODUCT = "x86-64 PC";
 const VERSION = "1.0";
-/** Month, day, year. */
-const RELEASED = "01/01/2026";
+/** Month, day, year. From 2023 on, Linux ignores what the memory map says of a host bridge's windows, and says so. */
+const RELEASED = "01/01/2020";
 /** Segment where the firmware begins. */
 const BIOS_SEGMENT = 0xf000;
 /** Structure types (chapter 7). */
