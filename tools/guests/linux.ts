@@ -11,7 +11,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cpio, type Entry } from "./cpio.ts";
+import { initramfs } from "./initramfs.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const BUSYBOX = "busybox-static";
@@ -57,13 +57,6 @@ function extract(name: string, pattern: RegExp): string {
   return join(folder, found);
 }
 
-const START = `#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin HOME=/
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-`;
-
 /** Busybox' poweroff asks init, which this script is. */
 const SIGNALS = `trap "poweroff -f" USR2
 trap "reboot -f" TERM
@@ -74,7 +67,7 @@ const LEAVE = `if [ -d /sys/firmware/acpi ]; then poweroff -f; else reboot -f; f
 `;
 
 /**
- * What /init does after that. The marks around the reading of /proc/interrupts go out by the kernel's own console, at that very instant and
+ * What /init does. The marks around the reading of /proc/interrupts go out by the kernel's own console, at that very instant and
  * without a new process; what was read is printed afterwards.
  */
 const SCRIPTS: { readonly [name: string]: string } = {
@@ -95,17 +88,6 @@ done
 echo "END"
 ${LEAVE}`,
 };
-
-function initramfs(busybox: Uint8Array, script: string): Uint8Array {
-  const entries: Entry[] = ["bin", "dev", "proc", "sys", "tmp"].map(path => ({ kind: "directory", path }));
-  entries.push({ kind: "device", path: "dev/console", major: 5, minor: 1 });
-  entries.push({ kind: "device", path: "dev/null", major: 1, minor: 3 });
-  entries.push({ kind: "device", path: "dev/kmsg", major: 1, minor: 11 });
-  entries.push({ kind: "device", path: "dev/ttyS0", major: 4, minor: 64 });
-  entries.push({ kind: "file", path: "bin/busybox", bytes: busybox, mode: 0o755 });
-  entries.push({ kind: "file", path: "init", bytes: new TextEncoder().encode(START + script), mode: 0o755 });
-  return cpio(entries);
-}
 
 /** Puts `file` into the cache, by `get`, unless somebody brought it. */
 function provide(file: string, get: () => string): string {

@@ -1,0 +1,187 @@
+/**
+ * The virtio drivers of Debian's cloud kernel on our devices. Needs what `npm run guests` fetches, and is left out without it.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import type { DiskSource } from "../../src/devices/disk-image.ts";
+import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
+import type { Exit } from "../../src/machine/exit.ts";
+import { Pc } from "../../src/machine/pc.ts";
+import { parseDevice } from "../../src/machine/pci-devices.ts";
+import { initramfs } from "../../tools/guests/initramfs.ts";
+import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
+
+const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
+const KERNEL = `${CACHE}vmlinuz`;
+const BUSYBOX = `${CACHE}busybox`;
+const MODULES = moduleFolder(CACHE);
+const MIB = 1 << 20;
+const DISK = 2 * MIB;
+/** Several times what a boot takes. */
+const LIMIT = 4e9;
+const BOOT_MS = 300_000;
+const COMPLAINTS =
+  /spurious|nobody cared|\blost\b|lockup|WARNING|BUG:|Call Trace|panic|I\/O error|virtio.*(?:fail|error|broken)/i;
+
+/** A disk image of the host: every byte follows from its place. */
+function pattern(bytes: number): Uint8Array {
+  const words = new Uint32Array(bytes / 4);
+  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, 0x9e3779b1);
+  return new Uint8Array(words.buffer);
+}
+const sourceOf = (bytes: Uint8Array): DiskSource => ({
+  name: "pattern",
+  bytes: bytes.length,
+  read: (position, into, offset, length) => into.set(bytes.subarray(position, position + length), offset),
+});
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+/** Bytes that `seq 1 20000` prints. */
+const NUMBERS = new TextEncoder().encode(Array.from({ length: 20_000 }, (_, i) => `${i + 1}\n`).join(""));
+
+/** Reads all of vda, writes to it, reads back; makes a file system on vdc and uses it; reads random numbers; writes to hvc0. */
+const SCRIPT = `mkdir /mnt
+echo "vda $(cat /sys/block/vda/size) $(sha256sum < /dev/vda)"
+echo "serial $(cat /sys/block/vda/serial)"
+seq 1 20000 > /tmp/numbers
+dd if=/tmp/numbers of=/dev/vda bs=4096 seek=100 conv=fsync 2> /dev/null
+dd if=/tmp/numbers of=/dev/vda bs=512 seek=3001 count=3 conv=fsync 2> /dev/null
+echo 3 > /proc/sys/vm/drop_caches
+echo "read back $(dd if=/dev/vda bs=4096 skip=100 count=40 2> /dev/null | head -c $(stat -c %s /tmp/numbers) | cmp - /tmp/numbers && echo same)"
+echo "vdb ro=$(cat /sys/block/vdb/ro) $(sha256sum < /dev/vdb)"
+mke2fs /dev/vdc > /dev/null 2>&1
+mount -t ext4 /dev/vdc /mnt && cp /tmp/numbers /mnt/numbers && umount /mnt
+mount -t ext4 /dev/vdc /mnt && cmp /mnt/numbers /tmp/numbers && echo "file system good"
+umount /mnt
+echo "random $(cat /sys/class/misc/hw_random/rng_current) $(dd if=/dev/hwrng bs=64 count=2 2> /dev/null | sha256sum)"
+echo "a line by hvc0" > /dev/hvc0
+sleep 0.1
+grep virtio /proc/interrupts
+sync
+echo "END"
+poweroff -f
+`;
+
+const names = ["virtio_pci", "virtio_blk", "virtio_rng", "virtio_console"];
+const canRun = existsSync(KERNEL) && existsSync(BUSYBOX) && MODULES !== null;
+
+class Boot {
+  readonly pc: Pc;
+  text = "";
+
+  constructor(cpus: number, append = "") {
+    const image = unpackKernel({
+      name: "vmlinuz",
+      bytes: new Uint8Array(readFileSync(KERNEL)),
+      args: `console=ttyS0 cryptomgr.notests ${append}`,
+    });
+    const bytes = initramfs(new Uint8Array(readFileSync(BUSYBOX)), SCRIPT, modulesFor(MODULES!, names));
+    const onSerial = (byte: number): void => {
+      this.text += String.fromCharCode(byte);
+    };
+    const disks = [
+      { source: sourceOf(pattern(DISK)) },
+      { source: sourceOf(pattern(MIB)), readOnly: true },
+      { source: sourceOf(new Uint8Array(DISK)) },
+    ];
+    const devices = ["virtio-rng", "virtio-console"].map(parseDevice);
+    const initrd = { name: "initrd", bytes, args: "" };
+    this.pc = new Pc({ cpus, memory: 256 * MIB, image, initrd, onSerial, disks, devices });
+  }
+
+  run(until = LIMIT): Exit | null {
+    for (;;) {
+      const exit = this.pc.run(until);
+      if (exit !== null || this.pc.retired >= until) return exit;
+    }
+  }
+
+  get lines(): string[] {
+    return this.text.split(/\r?\n/);
+  }
+}
+
+/** What vda must hold at the end. */
+function expectedDisk(): Uint8Array {
+  const bytes = pattern(DISK);
+  bytes.set(NUMBERS, 100 * 4096);
+  bytes.set(NUMBERS.subarray(0, 3 * 512), 3001 * 512);
+  return bytes;
+}
+
+function contents(boot: Boot, disk: number): Uint8Array {
+  const image = boot.pc.disks[disk]!;
+  const bytes = new Uint8Array(image.bytes);
+  image.read(0, bytes, 0, bytes.length);
+  return bytes;
+}
+
+/** Of the queue's line of /proc/interrupts: how often, and how. */
+function interrupts(boot: Boot, queue: string): { count: number; kind: string } {
+  const line = boot.lines.find(text => / *\d+: /.test(text) && text.includes(queue)) ?? "";
+  const [, count = "0", kind = ""] = /^ *\d+: +(\d+) +(\S+)/.exec(line) ?? [];
+  return { count: Number(count), kind };
+}
+
+function expectAllWell(boot: Boot): void {
+  const { lines } = boot;
+  expect(lines).toContain(`vda ${DISK / 512} ${sha256(pattern(DISK))}  -`);
+  expect(lines).toContain("serial iretq-disk0");
+  expect(lines).toContain("read back same");
+  expect(lines).toContain(`vdb ro=1 ${sha256(pattern(MIB))}  -`);
+  expect(lines).toContain("file system good");
+  expect(lines.find(line => line.startsWith("random "))).toMatch(/^random virtio_rng\.\d [0-9a-f]{64} {2}-$/);
+  expect(lines).toContain("a line by hvc0");
+  expect(lines).toContain("END");
+  expect(lines.filter(line => COMPLAINTS.test(line))).toEqual([]);
+  expect(sha256(contents(boot, 0))).toBe(sha256(expectedDisk()));
+  expect(boot.pc.disks[1]!.dirtyChunks).toBe(0);
+  // The superblock's magic number of ext2, ext3 and ext4.
+  expect([...contents(boot, 2).subarray(1024 + 56, 1024 + 58)]).toEqual([0x53, 0xef]);
+}
+
+describe.runIf(canRun)("Debian's virtio drivers", () => {
+  test(
+    "by MSI-X: disks, random numbers and a console work; saved in the middle and loaded, it ends in the same state",
+    () => {
+      const whole = new Boot(1);
+      expect(whole.run()).toMatchObject({ kind: "power-off", status: 0 });
+      expectAllWell(whole);
+      for (const queue of ["virtio2-req.0", "virtio0-input", "virtio1-output"]) {
+        const { count, kind } = interrupts(whole, queue);
+        expect([queue, count > 0, kind]).toEqual([queue, true, "PCI-MSI"]);
+      }
+      const half = new Boot(1);
+      // Soon after the guest has begun to write.
+      for (let cut = 1_000_003; half.pc.disks[0]!.dirtyChunks === 0; cut += 1_000_003) expect(half.run(cut)).toBeNull();
+      const resumed = new Boot(1);
+      resumed.pc.load(half.pc.save());
+      expect(resumed.run()?.kind).toBe("power-off");
+      expect([resumed.pc.retired, resumed.pc.stateHash()]).toEqual([whole.pc.retired, whole.pc.stateHash()]);
+      expect(half.text + resumed.text).toBe(whole.text);
+      expect(sha256(contents(resumed, 0))).toBe(sha256(expectedDisk()));
+    },
+    3 * BOOT_MS,
+  );
+
+  test(
+    "by INTx on two CPUs (pci=nomsi): the same, through _PRT and the I/O APIC",
+    () => {
+      const boot = new Boot(2, "pci=nomsi");
+      expect(boot.run()).toMatchObject({ kind: "power-off", status: 0 });
+      expectAllWell(boot);
+      const lines = boot.lines.filter(text => /^ *\d+: .*virtio/.test(text));
+      for (const line of lines) expect(line).toMatch(/^ *\d+: +\d+ +\d+ +IO-APIC +\d+-fasteoi +virtio/);
+      expect(lines.flatMap(line => line.match(/virtio\d/g)!).sort()).toEqual([
+        "virtio0",
+        "virtio1",
+        "virtio2",
+        "virtio3",
+        "virtio4",
+      ]);
+    },
+    BOOT_MS,
+  );
+});
