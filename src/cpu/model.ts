@@ -50,6 +50,7 @@ export const FEATURES = {
   erms: [7, 0, "ebx", 9, true],
   smap: [7, 0, "ebx", 20, true],
   clflushopt: [7, 0, "ebx", 23, true],
+  clwb: [7, 0, "ebx", 24, true],
   umip: [7, 0, "ecx", 2, true],
   lahf64: [0x80000001, 0, "ecx", 0, true],
   abm: [0x80000001, 0, "ecx", 5, false],

@@ -11,7 +11,7 @@ import { GIB, PAGE, type PhysAddr } from "../base/units.ts";
 import { PAGE_KIND } from "../ports/cpu-bus.ts";
 import type { Window } from "../ports/window.ts";
 import { checkWindow, describeRegister, readWindow, writeWindow } from "./access.ts";
-import type { Ram } from "./ram.ts";
+import type { MemoryCopy, Ram } from "./ram.ts";
 
 export const MAX_REGION = 64 * GIB;
 /** Addresses have 52 bits (Intel SDM vol. 3A, 4.1.4: MAXPHYADDR is at most 52). */
@@ -185,13 +185,13 @@ export class AddressSpace {
     return region.writable ? PAGE_KIND.ram : PAGE_KIND.rom;
   }
 
-  /** Unsigned value of `width` (1 … 4) bytes at any address. */
   /** End of the range that `address` lies in, when that is RAM at the offset that equals the address; else 0. */
   plainEnd(address: PhysAddr): PhysAddr {
     const { region, shift, end } = this.#find(address);
     return region !== null && region.window === null && region.writable && shift === 0 ? end : 0;
   }
 
+  /** Unsigned value of `width` (1 … 4) bytes at any address. */
   read(address: PhysAddr, width: number): number {
     const range = this.#find(address);
     if (address + width > range.end) return this.#readBytes(address, width);
@@ -241,8 +241,14 @@ export class AddressSpace {
     }
   }
 
-  /** Copies a block out, for DMA and loaders. False when any byte of it was an open bus (that byte is 0xFF). */
-  readBlock(address: PhysAddr, into: Uint8Array, offset: number, length: number): boolean {
+  /** Copies a block out, for DMA and loaders. `memory`: how RAM is seen. False when any byte of it was an open bus (that byte is 0xFF). */
+  readBlock(
+    address: PhysAddr,
+    into: Uint8Array,
+    offset: number,
+    length: number,
+    memory: MemoryCopy = this.ram,
+  ): boolean {
     let whole = true;
     for (let done = 0; done < length; ) {
       const at = address + done;
@@ -251,7 +257,7 @@ export class AddressSpace {
       if (range.region === null) {
         into.fill(0xff, offset + done, offset + done + span);
         whole = false;
-      } else if (range.window === null) this.ram.copyOut(at - range.shift, into, offset + done, span);
+      } else if (range.window === null) memory.copyOut(at - range.shift, into, offset + done, span);
       else readWindowBlock(range.window, at - range.shift, into, offset + done, span);
       done += span;
     }
@@ -259,7 +265,13 @@ export class AddressSpace {
   }
 
   /** Copies a block in. False when any byte of it went to an open bus. A ROM swallows it, as it does with a processor's store. */
-  writeBlock(address: PhysAddr, from: Uint8Array, offset: number, length: number): boolean {
+  writeBlock(
+    address: PhysAddr,
+    from: Uint8Array,
+    offset: number,
+    length: number,
+    memory: MemoryCopy = this.ram,
+  ): boolean {
     let whole = true;
     for (let done = 0; done < length; ) {
       const at = address + done;
@@ -267,7 +279,7 @@ export class AddressSpace {
       const span = Math.min(length - done, range.end - at);
       if (range.region === null) whole = false;
       else if (range.window !== null) writeWindowBlock(range.window, at - range.shift, from, offset + done, span);
-      else if (range.region.writable) this.ram.copyIn(at - range.shift, from, offset + done, span);
+      else if (range.region.writable) memory.copyIn(at - range.shift, from, offset + done, span);
       done += span;
     }
     return whole;

@@ -12,9 +12,18 @@ import type { MsiTarget } from "../ports/message.ts";
 import type { MasterPort } from "../ports/pci.ts";
 import type { Trace } from "../sim/trace.ts";
 import { ADDRESS_LIMIT, type AddressSpace } from "./address-space.ts";
+import type { MemoryCopy } from "./ram.ts";
 
 const MSI_BASE = 0xfee00000;
 const MSI_END = 0xfef00000;
+
+/** Memory behind the processors' caches. */
+export type DmaCaches = {
+  readonly snooped: MemoryCopy;
+  readonly unsnooped: MemoryCopy;
+  /** False: no access is snooped, as on machines whose software keeps caches and devices apart. */
+  readonly coherent: boolean;
+};
 
 /** What lies behind all bus masters of a board. */
 export type BusPath = {
@@ -23,6 +32,8 @@ export type BusPath = {
   readonly trace: Trace;
   /** Null: addresses on the bus are addresses in memory. */
   readonly remap: DmaRemapper | null;
+  /** What stands between the bus and memory; null or left out: memory itself. */
+  readonly caches?: DmaCaches | null;
 };
 
 export class BusMaster implements MasterPort {
@@ -36,6 +47,9 @@ export class BusMaster implements MasterPort {
   readonly #msi: MsiTarget;
   readonly #remap: DmaRemapper | null;
   readonly #wants: Uint8Array;
+  /** RAM as this port sees it. */
+  #memory: MemoryCopy;
+  readonly #caches: DmaCaches | null;
   /** What every access of this port is, besides reading or writing: its PASID, if it has one. */
   #attributes = 0;
 
@@ -46,6 +60,15 @@ export class BusMaster implements MasterPort {
     this.#msi = path.msi;
     this.#remap = path.remap;
     this.#wants = path.trace.wants;
+    this.#caches = path.caches ?? null;
+    this.#memory = path.space.ram;
+    this.noSnoop = false;
+  }
+
+  /** The No Snoop attribute (PCI Express Base 3.0, 2.2.6.5) of the following accesses: caches are passed by. */
+  set noSnoop(on: boolean) {
+    const caches = this.#caches;
+    if (caches !== null) this.#memory = on || !caches.coherent ? caches.unsnooped : caches.snooped;
   }
 
   /** The process address space (20 bits) that the following accesses carry; null for none. */
@@ -79,7 +102,7 @@ export class BusMaster implements MasterPort {
     }
     const remap = this.#remap;
     if (remap?.active === true) return this.#readRemapped(remap, address, into, offset, length);
-    if (this.#space.readBlock(address, into, offset, length)) return BUS_STATUS.ok;
+    if (this.#space.readBlock(address, into, offset, length, this.#memory)) return BUS_STATUS.ok;
     into.fill(0xff, offset, offset + length);
     return BUS_STATUS.masterAbort;
   }
@@ -91,7 +114,7 @@ export class BusMaster implements MasterPort {
     do {
       const memory = remap.translate(this.requester, address + done, access, length - done, this.cause);
       const chunk = Math.min(remap.span, length - done);
-      if (memory === REMAP_FAULT || !this.#space.readBlock(memory, into, offset + done, chunk)) {
+      if (memory === REMAP_FAULT || !this.#space.readBlock(memory, into, offset + done, chunk, this.#memory)) {
         into.fill(0xff, offset + done, offset + length);
         return memory === REMAP_FAULT ? BUS_STATUS.iommuFault : BUS_STATUS.masterAbort;
       }
@@ -105,7 +128,7 @@ export class BusMaster implements MasterPort {
     if (address + length > ADDRESS_LIMIT) return BUS_STATUS.masterAbort;
     const remap = this.#remap;
     if (remap?.active === true) return this.#writeRemapped(remap, address, from, offset, length);
-    return this.#space.writeBlock(address, from, offset, length) ? BUS_STATUS.ok : BUS_STATUS.masterAbort;
+    return this.#space.writeBlock(address, from, offset, length, this.#memory) ? BUS_STATUS.ok : BUS_STATUS.masterAbort;
   }
 
   #writeRemapped(remap: DmaRemapper, address: PhysAddr, from: Uint8Array, offset: number, length: number): BusStatus {
@@ -114,7 +137,7 @@ export class BusMaster implements MasterPort {
       const memory = remap.translate(this.requester, address + done, access, length - done, this.cause);
       if (memory === REMAP_FAULT) return BUS_STATUS.iommuFault;
       const chunk = remap.span;
-      if (!this.#space.writeBlock(memory, from, offset + done, chunk)) return BUS_STATUS.masterAbort;
+      if (!this.#space.writeBlock(memory, from, offset + done, chunk, this.#memory)) return BUS_STATUS.masterAbort;
       done += chunk;
     }
     return BUS_STATUS.ok;

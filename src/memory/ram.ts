@@ -8,7 +8,15 @@ import type { RamView } from "../ports/ram-view.ts";
 
 const PAGE_SHIFT = 12;
 
-export class Ram implements RamView {
+/** Bulk access to RAM by offset: RAM itself, or RAM behind the processors' caches. */
+export interface MemoryCopy {
+  /** Copies `length` bytes at RAM offset `offset` into `into` from `at`. */
+  copyOut(offset: number, into: Uint8Array, at: number, length: number): void;
+  /** Copies `length` bytes of `from` at `at` to RAM offset `offset`. */
+  copyIn(offset: number, from: Uint8Array, at: number, length: number): void;
+}
+
+export class Ram implements RamView, MemoryCopy {
   readonly bytes: Uint8Array;
   readonly base: number;
   readonly codePages: Uint8Array;

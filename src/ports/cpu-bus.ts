@@ -6,6 +6,35 @@ import type { PhysAddr } from "../base/units.ts";
 /** What lies at a physical page, for a TLB fill. */
 export const PAGE_KIND = { ram: 0, rom: 1, window: 2, open: 3 } as const;
 
+/** Memory types, with the encoding of MTRRs and the PAT (Intel SDM vol. 3A, tables 12-8 and 12-10). */
+export const MEMORY_TYPE = {
+  uncached: 0,
+  writeCombining: 1,
+  writeThrough: 4,
+  writeProtected: 5,
+  writeBack: 6,
+  /** In the PAT only: uncached, unless the MTRR says write-combining. */
+  uncachedMinus: 7,
+} as const;
+
+/** Caches that a processor manages. */
+export interface CpuCaches {
+  /** Page `page` (address / 4096) was translated with this effective memory type. */
+  pageType(page: number, type: number): void;
+  /** A store of `bytes` begins, whose pieces of up to 4 bytes follow: others see all of them or none. */
+  begin(bytes: number): void;
+  /** CLFLUSH, CLFLUSHOPT. */
+  flush(address: PhysAddr): void;
+  /** CLWB. */
+  writeBack(address: PhysAddr): void;
+  /** WBINVD. */
+  writeBackAndInvalidateAll(): void;
+  /** INVD. */
+  invalidateAll(): void;
+  /** All stores become visible: MFENCE, SFENCE, locked and serializing instructions. */
+  fence(): void;
+}
+
 export interface CpuBus {
   /**
    * Looks up a physical 4 KiB page (address / 4096). Returns one of {@link PAGE_KIND}; for RAM and ROM `pageOffset` then holds the byte offset of that
@@ -23,4 +52,6 @@ export interface CpuBus {
   readonly plainRamEnd?: number;
   /** Grows whenever the result of `lookup` may have changed (a BAR moved, A20 changed): cached translations are stale then. */
   readonly generation: number;
+  /** Not null: loads and stores of RAM, too, must come through read and write. */
+  readonly caches?: CpuCaches | null;
 }

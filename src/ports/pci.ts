@@ -28,6 +28,8 @@ export interface MasterPort extends Initiator {
   requester: Bdf;
   /** Cause that the next access carries, be it data or a message. */
   cause: CauseId;
+  /** The following accesses do not look into the processors' caches (the No Snoop attribute). */
+  noSnoop: boolean;
   /** Where a device tells of doorbells, descriptors and completions, with its requester id as the subject. */
   readonly trace: Trace;
 }

@@ -154,6 +154,9 @@ export class FakeMemory implements MemoryPort {
     const at = this.#linear(L.SEG.none, 1, false);
     for (let i = 0; i < this.#rmw; i++) this.bytes[at + i] = this.#s.u8[this.#s.base + L.SLOW_DATA + i]!;
   }
+  operandPhysical(record: number): number {
+    return this.#linear(this.#s.u8[record + L.REC.seg]! >>> 3, 1, false);
+  }
   throwFault(): never {
     raise(EXC.pf, 2);
   }

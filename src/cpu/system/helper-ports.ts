@@ -50,6 +50,8 @@ export interface MemoryPort {
   /** Read-modify-write of up to 64 bytes: checks for writing, reads to SLOW_DATA; commitRmw then writes SLOW_DATA back. */
   slowRmw(seg: number, size: number): number;
   commitRmw(): void;
+  /** Physical address of the memory operand's first byte, which must be readable. */
+  operandPhysical(record: number): number;
   throwFault(): never;
   /** An implicit supervisor read at a linear address (the TSS). */
   read16(linear: number): number;

@@ -2,8 +2,8 @@
  * Instructions that stop, flush or hint: HLT, PAUSE, MONITOR, MWAIT, INVLPG, INVD, WBINVD, CLFLUSH, CLFLUSHOPT, and those that this processor does not
  * have (#UD). Intel SDM vol. 2.
  *
- * MWAIT is a hint: it ends at once, which the manual allows at any time ("implementation-dependent events"). Caches are not modelled, so that flushes
- * only check their operand.
+ * MWAIT is a hint: it ends at once, which the manual allows at any time ("implementation-dependent events"). On a machine
+ * without caches flushes and fences only check their operand.
  */
 import { EVENT } from "../../ports/events.ts";
 import { ACTIVITY } from "../../ports/processor.ts";
@@ -41,13 +41,28 @@ const ABSENT = [
 
 function cacheHelpers(ctx: CpuContext, tlb: TlbPort, memory: MemoryPort): HelperTable {
   const s = ctx.state;
-  const nothing: Helper = () => {
-    requireCpl0(s);
+  const caches = ctx.bus.caches ?? null;
+  const flush = (record: number): number => {
+    const address = memory.operandPhysical(record);
+    caches?.flush(address);
     return DONE.next;
   };
   return {
-    invd: nothing,
-    wbinvd: nothing,
+    invd: () => {
+      requireCpl0(s);
+      caches?.invalidateAll();
+      return DONE.next;
+    },
+    wbinvd: () => {
+      requireCpl0(s);
+      caches?.writeBackAndInvalidateAll();
+      return DONE.next;
+    },
+    /** MFENCE and SFENCE; LFENCE waits for nothing here. */
+    fence: () => {
+      caches?.fence();
+      return DONE.next;
+    },
     /** The address is that of the operand's first byte; in 64-bit mode one that is not canonical is ignored. */
     invlpg: record => {
       requireCpl0(s);
@@ -61,12 +76,16 @@ function cacheHelpers(ctx: CpuContext, tlb: TlbPort, memory: MemoryPort): Helper
     },
     clflush: record => {
       if (!ctx.model.has("clflush")) raise(EXC.ud);
-      memory.loadOperand(record, 1);
-      return DONE.next;
+      return flush(record);
     },
     clflushopt: record => {
       if (!ctx.model.has("clflushopt")) raise(EXC.ud);
-      memory.loadOperand(record, 1);
+      return flush(record);
+    },
+    clwb: record => {
+      if (!ctx.model.has("clwb")) raise(EXC.ud);
+      const address = memory.operandPhysical(record);
+      caches?.writeBack(address);
       return DONE.next;
     },
   };

@@ -225,8 +225,12 @@ export class MmuCore {
     if (walker.global) flags |= ENTRY.global;
     if (walker.large) flags |= walker.huge ? ENTRY.large | ENTRY.huge : ENTRY.large;
     if (this.watching !== 0 || this.stops?.watching === true) flags |= this.#watchFlags(page);
-    const kind = this.ctx.bus.lookup(walker.page);
-    if (kind === PAGE_KIND.ram) flags |= ENTRY.ram;
+    const { bus } = this.ctx;
+    const kind = bus.lookup(walker.page);
+    const caches = bus.caches ?? null;
+    // With caches RAM is reached by the bus, like a device.
+    if (caches !== null && kind === PAGE_KIND.ram) caches.pageType(walker.page, walker.memoryType());
+    else if (kind === PAGE_KIND.ram) flags |= ENTRY.ram;
     else if (kind === PAGE_KIND.rom) flags |= ENTRY.rom;
     return this.tlb.fill(bank, page, walker.page, this.ctx.bus.pageOffset, flags);
   }
@@ -286,6 +290,7 @@ export class MmuCore {
 
   /** Writes the prepared access from the memory buffer from byte `from` on. */
   protected writePieces(from: number): void {
+    this.ctx.bus.caches?.begin(this.first.length + this.second.length);
     this.#writePiece(this.first, from);
     if (this.second.length !== 0) this.#writePiece(this.second, from + this.first.length);
   }
@@ -381,6 +386,7 @@ export class MmuCore {
     const { apic, trace } = this.ctx;
     const offset = physical & 0xfff;
     if ((physical - offset) / PAGE === apic.mmioPage) {
+      this.ctx.bus.caches?.fence();
       if (trace.wants[EVENT.mmioWrite] !== 0) this.#tell(EVENT.mmioWrite, offset, width, value);
       apic.write(offset, width, value);
     } else {

@@ -87,6 +87,15 @@ export class Mmu extends MmuCore {
   /** Writes SLOW_DATA where {@link slowRmw} read it. Cannot fault. */
   commitRmw(): void {
     this.writePieces(this.ctx.state.base + L.SLOW_DATA);
+    // It may have been a locked one.
+    this.ctx.bus.caches?.fence();
+  }
+
+  /** Physical address of the memory operand's first byte, which must be readable. Raises faults. */
+  operandPhysical(record: number): number {
+    const seg = this.ctx.state.u8[record + L.REC.seg]! >>> 3;
+    if (!this.#address(seg, 1, false) || !this.prepare(this.tlb.bank, this.#linear, 1, false)) this.throwFault();
+    return this.first.physical;
   }
 
   /** Returns 1 (and the fault fields) when a write of `size` bytes at SLOW_ADDRESS would fault. */

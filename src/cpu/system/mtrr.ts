@@ -2,7 +2,7 @@
  * Memory type range registers and the PAT MSR, as storage with the checks of the manual: Intel SDM vol. 3A, sections "Memory Type Range Registers" (11.11)
  * and "Page Attribute Table" (11.12). 8 variable ranges, the fixed ranges, WC.
  *
- * Not modelled: what the types do to caching. All memory behaves as write-back RAM or as uncached devices by what lies there.
+ * What the types do to caching: memory-type.ts, on machines with caches. Elsewhere all memory behaves as write-back RAM or as uncached devices by what lies there.
  */
 import * as L from "../layout.ts";
 import type { CpuState } from "../state.ts";

@@ -1,12 +1,13 @@
 /**
  * The page walker: Intel SDM vol. 3A, chapter 4 (32-bit paging with PSE and PSE-36, PAE, 4-level paging with pages of 4 KiB, 2/4 MiB, 1 GiB), access
- * rights by 4.6, error codes by 4.7, accessed and dirty flags by 4.8. Not modelled: 5-level paging, protection keys, EPT, memory types.
+ * rights by 4.6, error codes by 4.7, accessed and dirty flags by 4.8. Not modelled: 5-level paging, protection keys, EPT.
  */
 import { PAGE } from "../../base/units.ts";
 import { PAGE_KIND } from "../../ports/cpu-bus.ts";
 import { type CpuContext, EXC, raise } from "../context.ts";
 import * as L from "../layout.ts";
 import { CR0, CR4, EFER, PHYSICAL_BITS } from "./control-bits.ts";
+import { effectiveType, patIndex } from "./memory-type.ts";
 
 /** Kinds of access. */
 export const ACCESS = { read: 0, write: 1, execute: 2 } as const;
@@ -104,6 +105,13 @@ export class PageWalker {
     this.dirty = (leaf & D) !== 0;
     this.global = (leaf & G) !== 0 && (s.int(L.CR4) & CR4.pge) !== 0;
     return true;
+  }
+
+  /** Effective memory type of the last translation: one of MEMORY_TYPE (cpu-bus.ts). */
+  memoryType(): number {
+    const s = this.#ctx.state;
+    const paging = (s.int(L.CR0) & CR0.pg) !== 0;
+    return effectiveType(s, this.page, paging ? patIndex(this.#words[this.#depth - 1]!, this.large) : -1);
   }
 
   /** Whether supervisor writes ignore read-only pages. */

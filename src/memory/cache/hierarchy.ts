@@ -14,7 +14,7 @@
 import { assert } from "../../base/assert.ts";
 import type { Part, ResetPhase } from "../../ports/part.ts";
 import type { StateRecord } from "../../sim/state.ts";
-import type { Ram } from "../ram.ts";
+import type { MemoryCopy, Ram } from "../ram.ts";
 import { CacheArray, LINE_BYTES, LINE_SHIFT, MESI } from "./cache-array.ts";
 
 export type CacheGeometry = {
@@ -33,6 +33,8 @@ export const SERVED = { l1: 0, llc: 1, otherCpu: 2, memory: 3 } as const;
 /** Columns of `counts`, per CPU. */
 export const COUNT = { l1: 0, llc: 1, otherCpu: 2, memory: 3, writeBacks: 4, invalidated: 5 } as const;
 const COUNTS = 6;
+/** Write-combining buffers of a CPU. */
+const HELD_PER_CPU = 4;
 
 export type CacheState = {
   l1: StateRecord[];
@@ -46,12 +48,19 @@ export type CacheState = {
   sharers: Uint32Array;
   /** How many lines differ. */
   differing: number;
+  /** Lines in write-combining buffers (no line: −1), and what memory has of them. */
+  held: Int32Array;
+  heldBelow: Uint8Array;
+  holding: number;
   /** Per CPU: see {@link COUNT}. Write-backs are charged to the CPU whose access caused them. */
   counts: Float64Array;
 };
 
 export class CacheHierarchy implements Part {
   readonly name = "caches";
+  /** Memory as bus masters see it that snoop the caches, and as those see it that do not. */
+  readonly snooped: MemoryCopy = this.#copies(true);
+  readonly unsnooped: MemoryCopy = this.#copies(false);
   readonly state: CacheState;
   readonly #ram: Ram;
   readonly #l1: readonly CacheArray[];
@@ -72,7 +81,17 @@ export class CacheHierarchy implements Part {
       below: new Uint8Array(slots * LINE_BYTES),
       sharers: new Uint32Array(slots * 2),
       differing: 0,
+      held: new Int32Array(cpus * HELD_PER_CPU).fill(-1),
+      heldBelow: new Uint8Array(cpus * HELD_PER_CPU * LINE_BYTES),
+      holding: 0,
       counts: new Float64Array(cpus * COUNTS),
+    };
+  }
+
+  #copies(snoop: boolean): MemoryCopy {
+    return {
+      copyOut: (offset, into, at, length) => this.dmaRead(offset, into, at, length, snoop),
+      copyIn: (offset, from, at, length) => this.dmaWrite(offset, from, at, length, snoop),
     };
   }
 
@@ -82,6 +101,8 @@ export class CacheHierarchy implements Part {
     this.invalidateAll();
     for (const l1 of this.#l1) l1.clear();
     this.#llc.clear();
+    this.state.held.fill(-1);
+    this.state.holding = 0;
     this.state.counts.fill(0);
   }
 
@@ -136,6 +157,25 @@ export class CacheHierarchy implements Part {
     if (slot >= 0) this.#evict(cpu, slot);
   }
 
+  /** What is written to the line from now on, which is in no cache, waits in a write-combining buffer: memory keeps what it has. */
+  holdBack(line: number): void {
+    const { held, heldBelow } = this.state;
+    if (held.includes(line)) return;
+    const slot = held.indexOf(-1);
+    assert(slot >= 0, "caches: more write-combining buffers than there are");
+    held[slot] = line;
+    this.state.holding++;
+    this.#ram.copyOut(line * LINE_BYTES, heldBelow, slot * LINE_BYTES, LINE_BYTES);
+  }
+
+  /** The buffer is drained. */
+  release(line: number): void {
+    const slot = this.state.held.indexOf(line);
+    if (slot < 0) return;
+    this.state.held[slot] = -1;
+    this.state.holding--;
+  }
+
   /** CLFLUSH, CLFLUSHOPT: written back when modified, gone from all caches. */
   flush(cpu: number, line: number): void {
     const slot = this.#llc.find(line);
@@ -176,6 +216,7 @@ export class CacheHierarchy implements Part {
    */
   dmaRead(offset: number, into: Uint8Array, at: number, length: number, snoop: boolean): void {
     this.#ram.copyOut(offset, into, at, length);
+    if (this.state.holding > 0) this.#readHeld(offset, into, at, length);
     if (this.state.differing === 0) return;
     const { differs, dirty, below } = this.state;
     for (let done = 0; done < length; ) {
@@ -196,13 +237,30 @@ export class CacheHierarchy implements Part {
     }
   }
 
-  /** A bus master writes. Snooping: cached copies go, those modified only after their bytes went to memory. Not snooping: caches keep what they have. */
+  /** Lines in write-combining buffers: nobody can snoop these. */
+  #readHeld(offset: number, into: Uint8Array, at: number, length: number): void {
+    const { held, heldBelow } = this.state;
+    for (let slot = 0; slot < held.length; slot++) {
+      const start = held[slot]! * LINE_BYTES;
+      const from = Math.max(offset, start);
+      const end = Math.min(offset + length, start + LINE_BYTES);
+      if (held[slot] === -1 || from >= end) continue;
+      const below = slot * LINE_BYTES + from - start;
+      into.set(heldBelow.subarray(below, below + end - from), at + from - offset);
+    }
+  }
+
+  /**
+   * A bus master writes. Snooping: cached copies go, those modified only after their bytes went to memory. Not snooping: caches keep what they have.
+   * Decision: a write-combining buffer of the line is drained first.
+   */
   dmaWrite(offset: number, from: Uint8Array, at: number, length: number, snoop: boolean): void {
     for (let done = 0; done < length; ) {
       const line = Math.floor((offset + done) / LINE_BYTES);
       const within = (offset + done) % LINE_BYTES;
       const span = Math.min(LINE_BYTES - within, length - done);
       const slot = this.#llc.find(line);
+      if (this.state.holding > 0) this.release(line);
       if (slot >= 0 && snoop) this.#evict(-1, slot);
       if (slot < 0 || snoop) this.#ram.copyIn(offset + done, from, at + done, span);
       else {
@@ -229,6 +287,8 @@ export class CacheHierarchy implements Part {
 
   /** Byte that the memory chips have at RAM offset `offset`. */
   memoryByte(offset: number): number {
+    const held = this.state.held.indexOf(Math.floor(offset / LINE_BYTES));
+    if (held >= 0) return this.state.heldBelow[held * LINE_BYTES + (offset % LINE_BYTES)]!;
     const slot = this.#llc.find(Math.floor(offset / LINE_BYTES));
     if (slot < 0 || this.state.differs[slot] === 0) return this.#ram.bytes[offset]!;
     return this.state.below[slot * LINE_BYTES + (offset % LINE_BYTES)]!;

@@ -125,6 +125,8 @@ function integer(map: OpcodeMap): void {
 /** 0F AE: a prefix makes another instruction or #UD of each (Intel SDM vol. 2, table A-6, group 15). */
 function stateGroup(): Node {
   const base = (name: string): Node => byPrefix(null, null, row(name, { size: "y", feature: "fsgsbase" }));
+  /** MFENCE, SFENCE. */
+  const orders = byPrefix(row("fence", { size: 32, rm: "raw" }));
   const fence = byPrefix(row("nop", { size: 32, rm: "raw" }));
   const xsave = (name: string): Node => byPrefix(row(name, { size: "y", feature: "xsave" }));
   return group(
@@ -134,8 +136,11 @@ function stateGroup(): Node {
     byMod(byPrefix(row("stmxcsr", { size: 32 })), base("wrgsbase")),
     byMod(xsave("xsave"), null),
     byMod(xsave("xrstor"), fence),
-    byMod(xsave("xsaveopt"), fence),
-    byMod(byPrefix(row("clflush", { size: 8 }), row("clflush", { size: 8, feature: "clflushopt" })), fence),
+    byMod(
+      byPrefix(row("xsaveopt", { size: "y", feature: "xsave" }), row("clwb", { size: 8, feature: "clwb" })),
+      orders,
+    ),
+    byMod(byPrefix(row("clflush", { size: 8 }), row("clflush", { size: 8, feature: "clflushopt" })), orders),
   );
 }
 
