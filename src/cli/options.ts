@@ -8,6 +8,7 @@ import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
 import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
+import { type DiskOption, parseDisk } from "./disks.ts";
 import {
   Count,
   Duration,
@@ -50,6 +51,7 @@ export type RunOptions = {
   readonly features: readonly string[];
   readonly testDevices: boolean;
   readonly devices: readonly DeviceSpec[];
+  readonly disks: readonly DiskOption[];
   /** Remapping hardware; null for none. */
   readonly iommu: IommuSpec | null;
   /** Parts that the board does not have. */
@@ -90,6 +92,7 @@ type Raw = {
   cpuFeature?: string;
   testDevices?: boolean;
   device?: string[];
+  disk?: string[];
   iommu?: string;
   without?: string;
   reboot: boolean;
@@ -131,7 +134,12 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
-    .option("--device <name,key=value>", "add a PCI function: edu or root-port; may be repeated", collect)
+    .option(
+      "--device <name,key=value>",
+      "add a PCI function: edu, virtio-rng, virtio-console or root-port; may be repeated",
+      collect,
+    )
+    .option("--disk <file,ro,snapshot>", "add a virtio disk with this image; may be repeated", collect)
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
@@ -166,6 +174,7 @@ function toOptions(image: string | null, raw: Raw): RunOptions {
     features: given<readonly string[]>(raw.cpuFeature, text => parseValue(Features, "--cpu-feature", text), []),
     testDevices: raw.testDevices === true,
     devices: (raw.device ?? []).map(parseDevice),
+    disks: (raw.disk ?? []).map(parseDisk),
     iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
     without: withoutOf(raw.without),
     noReboot: !raw.reboot,

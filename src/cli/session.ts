@@ -14,6 +14,7 @@ import { unpackKernel } from "../firmware/unpack-kernel.ts";
 import { type Exit, STATUS } from "../machine/exit.ts";
 import { Pc } from "../machine/pc.ts";
 import { Console } from "./console.ts";
+import { diskFiles, HostDisks } from "./disks.ts";
 import { eventNames } from "./event-names.ts";
 import { keepApart, OutputFile, readBootFile } from "./files.ts";
 import { GdbServer } from "./gdb-server.ts";
@@ -42,6 +43,7 @@ export class Session {
   readonly #trace: { file: OutputFile; writer: PerfettoTrace } | null;
   readonly #report: OutputFile | null;
   readonly #inputs: Input[] = [];
+  readonly #disks: HostDisks;
   #began = performance.now();
   readonly #gdb: GdbServer | null;
 
@@ -55,13 +57,17 @@ export class Session {
     const modules = options.modules.map(text =>
       readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
     );
+    this.#disks = new HostDisks(options.disks);
+    const diskPaths = diskFiles(options.disks);
     keepApart(
       [
         ["the image", options.image ?? demo],
         ...(options.initrd === null ? [] : [["the initrd", options.initrd] as const]),
         ...options.modules.map(text => ["a module", modulePath(text)] as const),
+        ...diskPaths.read,
       ],
       [
+        ...diskPaths.written,
         ...(options.report === null ? [] : [["--report", options.report] as const]),
         ...(options.trace === null ? [] : [["--trace", options.trace] as const]),
       ],
@@ -80,6 +86,7 @@ export class Session {
       features,
       testDevices,
       devices,
+      disks: this.#disks.media,
       without,
       iommu,
       noReboot,
@@ -113,7 +120,7 @@ export class Session {
     this.#console.open();
     try {
       if (this.#options.gdb !== null) await this.#gdb?.listen(this.#options.gdb);
-      const exit = await this.#drive();
+      const exit = await this.#driveWithDisks();
       await this.#gdb?.close(exit.status);
       const report = await this.#makeReport(exit);
       for (const line of reportText(report)) this.#console.line(line);
@@ -128,6 +135,23 @@ export class Session {
       await this.#gdb?.close(null);
       this.#console.close();
     }
+  }
+
+  /** However the machine stops, what its guest wrote reaches the disks' files. */
+  async #driveWithDisks(): Promise<Exit> {
+    let exit: Exit;
+    try {
+      exit = await this.#drive();
+    } catch (error) {
+      try {
+        this.#disks.finish(this.#pc.disks);
+      } catch (another) {
+        if (String(another) !== String(error)) this.#console.line(`iretq: ${(another as Error).message}`);
+      }
+      throw error;
+    }
+    this.#disks.finish(this.#pc.disks);
+    return exit;
   }
 
   async #drive(): Promise<Exit> {

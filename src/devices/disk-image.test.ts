@@ -9,6 +9,9 @@ import { CHUNK, DiskImage, type DiskSource } from "./disk-image.ts";
 const BYTES = 5 * CHUNK + 1234;
 const original = Uint8Array.from({ length: BYTES }, (_, i) => (i * 31 + (i >> 8)) & 0xff);
 
+/** Much faster than toEqual. */
+const same = (one: Uint8Array, two: Uint8Array): boolean => Buffer.compare(one, two) === 0;
+
 /** A source that counts, and that tells what was asked of it. */
 function source(bytes = original): DiskSource & { reads: [number, number][] } {
   const reads: [number, number][] = [];
@@ -57,14 +60,14 @@ describe("disk image", () => {
           } else {
             const into = new Uint8Array(length);
             disk.read(at, into, 0, length);
-            expect(into).toEqual(model.subarray(at, at + length));
+            expect(same(into, model.subarray(at, at + length))).toBe(true);
           }
         }
-        expect(all(disk)).toEqual(model);
-        expect(original).toEqual(before);
+        expect(same(all(disk), model)).toBe(true);
+        expect(same(original, before)).toBe(true);
         const written = original.slice();
         disk.writeBack((position, bytes) => written.set(bytes, position));
-        expect(written).toEqual(model);
+        expect(same(written, model)).toBe(true);
         expect(disk.dirtyChunks).toBe(0);
       }),
     );
@@ -76,7 +79,7 @@ describe("disk image", () => {
     one.writeBack((position, { length }) => lines.push(`${position}+${length}`));
     expect(lines).toEqual([`0+${CHUNK}`]);
     expect(hashState(one.state)).toBe(hashState(two.state));
-    expect(all(one)).toEqual(all(two));
+    expect(same(all(one), all(two))).toBe(true);
     one.writeBack(() => lines.push("again"));
     expect(lines).toHaveLength(1);
   });
@@ -132,7 +135,7 @@ describe("disk image", () => {
     two.write(0, Uint8Array.of(6), 0, 1);
     loadState(two.state, saveState(one.state));
     two.restored();
-    expect(all(two)).toEqual(all(one));
+    expect(same(all(two), all(one))).toBe(true);
     expect(two.dirtyChunks).toBe(1);
   });
   it("a snapshot of another disk is refused", () => {

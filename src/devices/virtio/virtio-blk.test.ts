@@ -10,6 +10,8 @@ const SECTORS = 300;
 const FLUSH = 9;
 const [HEADER, DATA, STATUS] = [0x30000, 0x40000, 0x3f000];
 
+const same = (one: Uint8Array, two: Uint8Array): boolean => Buffer.compare(one, two) === 0;
+
 class Memory implements BlockMedium {
   readonly name = "memory";
   readonly store = Uint8Array.from({ length: SECTORS * 512 + 100 }, (_, i) => (i * 7) ^ (i >> 9));
@@ -95,18 +97,18 @@ describe("virtio block device (VIRTIO 1.2, 5.2)", () => {
   });
   it("reads sectors", () => {
     expect(request(0, 3, 1024, true)).toEqual({ status: 0, written: 1025 });
-    expect(memory(DATA, 1024)).toEqual(medium.store.slice(3 * 512, 5 * 512));
+    expect(same(memory(DATA, 1024), medium.store.slice(3 * 512, 5 * 512))).toBe(true);
   });
   it("reads more than moves in one piece", () => {
     expect(request(0, 0, SECTORS * 512, true)).toEqual({ status: 0, written: SECTORS * 512 + 1 });
-    expect(memory(DATA, SECTORS * 512)).toEqual(medium.store.slice(0, SECTORS * 512));
+    expect(same(memory(DATA, SECTORS * 512), medium.store.slice(0, SECTORS * 512))).toBe(true);
   });
   it("writes sectors, and nothing around them", () => {
     const before = medium.store.slice();
     rig.board.space.ram.bytes.fill(0xa5, DATA, DATA + 512);
     expect(request(1, 7, 512, false)).toEqual({ status: 0, written: 1 });
     before.fill(0xa5, 7 * 512, 8 * 512);
-    expect(medium.store).toEqual(before);
+    expect(same(medium.store, before)).toBe(true);
   });
   it("header, data and status may lie in any pieces (2.7.4)", () => {
     const { space } = rig.board;
@@ -133,7 +135,7 @@ describe("virtio block device (VIRTIO 1.2, 5.2)", () => {
       expect(request(0, sector, length, true)).toEqual({ status: 1, written: 0 });
       expect(request(1, sector, length, false)).toEqual({ status: 1, written: 1 });
     }
-    expect(medium.store).toEqual(before);
+    expect(same(medium.store, before)).toBe(true);
   });
   it("a flush is done when it ends; other types are UNSUPP", () => {
     expect([request(4, 0, 0, false), medium.flushes]).toEqual([{ status: 0, written: 1 }, 1]);
@@ -161,12 +163,12 @@ describe("virtio block device (VIRTIO 1.2, 5.2)", () => {
   it("writes zeros over all ranges or none; discards keep what is there", () => {
     const before = medium.store.slice();
     expect(request(13, 0, putRanges([1, 2, 0], [10, 1, 1], [SECTORS, 1, 0]), false).status).toBe(1);
-    expect(medium.store).toEqual(before);
+    expect(same(medium.store, before)).toBe(true);
     expect(request(11, 0, putRanges([0, 5, 0]), false).status).toBe(0);
-    expect(medium.store).toEqual(before);
+    expect(same(medium.store, before)).toBe(true);
     expect(request(13, 0, putRanges([1, 2, 0], [10, 1, 1]), false).status).toBe(0);
     before.fill(0, 512, 1536).fill(0, 5120, 5632);
-    expect(medium.store).toEqual(before);
+    expect(same(medium.store, before)).toBe(true);
   });
   it("unknown flags of a range, and unmap in a discard, are UNSUPP (5.2.6.2)", () => {
     expect(request(13, 0, putRanges([0, 1, 2]), false).status).toBe(2);

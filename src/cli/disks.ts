@@ -1,0 +1,164 @@
+/**
+ * `--disk file[,ro][,snapshot]`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
+ * to the file when the guest flushes and when the run ends, in whatever way it ends. With `snapshot` the file is only read, and the guest can write; with
+ * `ro` the guest cannot.
+ */
+import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { HostError } from "../base/assert.ts";
+import { KIB } from "../base/units.ts";
+import { CHUNK, type DiskImage, type DiskImageOptions, type DiskSource } from "../devices/disk-image.ts";
+import { reasonOf } from "./files.ts";
+
+const USAGE = 64;
+const UNUSABLE = 66;
+const IO = 74;
+const SECTOR = 512;
+
+export type DiskOption = { readonly path: string; readonly readOnly: boolean; readonly snapshot: boolean };
+
+/** What `--disk` says; only the words at the end are options, so that a path may hold commas. Throws {@link HostError} with status 64. */
+export function parseDisk(text: string): DiskOption {
+  const words = text.split(",");
+  const options = new Set<string>();
+  while (words.length > 1 && ["ro", "snapshot"].includes(words.at(-1)!)) options.add(words.pop()!);
+  const path = words.join(",");
+  if (path === "") throw new HostError(`--disk: "${text}" names no file`, USAGE);
+  return { path, readOnly: options.has("ro"), snapshot: options.has("snapshot") };
+}
+
+/** One image. */
+class HostDisk implements DiskSource {
+  readonly name: string;
+  readonly bytes: number;
+  readonly readOnly: boolean;
+  /** Device and inode. */
+  readonly identity: string;
+  readonly #writable: boolean;
+  readonly #handle: number;
+
+  constructor({ path, readOnly, snapshot }: DiskOption) {
+    this.name = path;
+    this.readOnly = readOnly;
+    this.#writable = !readOnly && !snapshot;
+    try {
+      this.#handle = openSync(path, this.#writable ? "r+" : "r");
+    } catch (error) {
+      const hint = this.#writable && isDenied(error) ? "; it can be used with ,ro or ,snapshot" : "";
+      throw new HostError(`${path}: ${reasonOf(error)}${hint}`, UNUSABLE);
+    }
+    const stat = fstatSync(this.#handle);
+    this.bytes = stat.size;
+    this.identity = `${stat.dev}:${stat.ino}`;
+    const fault = stat.isDirectory()
+      ? "is a directory"
+      : !stat.isFile()
+        ? "is no ordinary file"
+        : stat.size < SECTOR
+          ? `has ${stat.size} bytes, a disk has at least ${SECTOR}`
+          : null;
+    if (fault === null) return;
+    closeSync(this.#handle);
+    throw new HostError(`${path}: ${fault}`, UNUSABLE);
+  }
+
+  read(position: number, into: Uint8Array, offset: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const count = this.#readOnce(position + done, into, offset + done, length - done);
+      if (count === 0) throw this.#truncated();
+      done += count;
+    }
+  }
+
+  #readOnce(position: number, into: Uint8Array, offset: number, length: number): number {
+    try {
+      return readSync(this.#handle, into, offset, length, position);
+    } catch (error) {
+      throw new HostError(`cannot read ${this.name}: ${reasonOf(error)}`, IO);
+    }
+  }
+
+  /** What the guest wrote goes to the file, durably. What cannot be written stays with the image. */
+  writeBack(image: DiskImage): void {
+    if (!this.#writable || image.dirtyChunks === 0) return;
+    try {
+      image.writeBack((position, bytes) => {
+        for (let done = 0; done < bytes.length; )
+          done += writeSync(this.#handle, bytes, done, bytes.length - done, position + done);
+      });
+      fdatasyncSync(this.#handle);
+    } catch (error) {
+      const lost = Math.ceil((image.dirtyChunks * CHUNK) / KIB);
+      const detail = lost > 0 ? ` (${lost} KiB of what the guest wrote are not in it)` : "";
+      throw new HostError(`cannot write ${this.name}: ${reasonOf(error)}${detail}`, IO);
+    }
+    if (fstatSync(this.#handle).size < this.bytes) throw this.#truncated();
+  }
+
+  close(): void {
+    closeSync(this.#handle);
+  }
+
+  #truncated(): HostError {
+    return new HostError(`${this.name}: was truncated while the machine ran`, IO);
+  }
+}
+
+const isDenied = (error: unknown): boolean =>
+  ["EACCES", "EROFS", "EPERM"].includes((error as { code?: string } | null)?.code ?? "");
+
+/** All disks of a run. */
+export class HostDisks {
+  readonly #disks: HostDisk[] = [];
+
+  /** Opens all files. Throws {@link HostError}: 66 for a file that is no disk, 64 for one that is given twice. */
+  constructor(options: readonly DiskOption[]) {
+    try {
+      for (const option of options) {
+        const disk = new HostDisk(option);
+        this.#disks.push(disk);
+        if (this.#disks.some(other => other !== disk && other.identity === disk.identity))
+          throw new HostError(`--disk: ${option.path} is given twice`, USAGE);
+      }
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+  }
+
+  /** For the board, in the order of the options. */
+  get media(): readonly Omit<DiskImageOptions, "name">[] {
+    return this.#disks.map(disk => ({
+      source: disk,
+      readOnly: disk.readOnly,
+      onFlush: (image: DiskImage) => disk.writeBack(image),
+    }));
+  }
+
+  /** The run is over: everything that the guest wrote goes to the files. Every disk is tried; throws for the first that fails. */
+  finish(images: readonly DiskImage[]): void {
+    let failure: unknown = null;
+    this.#disks.forEach((disk, i) => {
+      try {
+        disk.writeBack(images[i]!);
+      } catch (error) {
+        failure ??= error;
+      }
+    });
+    this.#close();
+    if (failure !== null) throw failure;
+  }
+
+  #close(): void {
+    for (const disk of this.#disks) disk.close();
+    this.#disks.length = 0;
+  }
+}
+
+/** For {@link keepApart}: files that are only read, and those that are written. */
+export function diskFiles(options: readonly DiskOption[]): Record<"read" | "written", (readonly [string, string])[]> {
+  const named = (written: boolean): (readonly [string, string])[] =>
+    options
+      .filter(({ readOnly, snapshot }) => written === !(readOnly || snapshot))
+      .map(({ path }) => ["--disk", path] as const);
+  return { read: named(false), written: named(true) };
+}
