@@ -2,7 +2,7 @@
  * The board: makes every part and connects them. Nobody else knows more than one part; nothing here decides anything at run time but what a wire would.
  */
 import { HostError } from "../base/assert.ts";
-import { MIB, type Ns, PAGE } from "../base/units.ts";
+import { type Bdf, MIB, type Ns, PAGE } from "../base/units.ts";
 import type { Vendor } from "../cpu/model.ts";
 import { PHYSICAL_BITS } from "../cpu/system/control-bits.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
@@ -44,6 +44,7 @@ import { EventQueue } from "../sim/event-queue.ts";
 import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
 import { boardFacts, type OptionalPart } from "./board-facts.ts";
+import { BIOS_WINDOW, BiosServices, startBiosTimer } from "./bios-services.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { HPET_REQUESTER, IOAPIC_REQUESTER, type IommuSpec, makeIommu, remappingFacts } from "./iommu-board.ts";
@@ -69,7 +70,8 @@ export type PcOptions = {
   readonly cpus: number;
   /** Bytes of RAM. */
   readonly memory: number;
-  readonly image: BootFile;
+  /** Null: nothing is loaded, and CPU 0 must know by itself what to run (scenario.ts). */
+  readonly image: BootFile | null;
   readonly modules?: readonly BootFile[];
   /** For Linux only. */
   readonly initrd?: BootFile | null;
@@ -128,8 +130,8 @@ export class Pc implements Stateful {
   readonly keyboard: Ps2Keyboard;
   /** ACPI and MultiProcessor tables. */
   readonly firmware: FirmwareTables;
-  /** What was loaded and how it starts. */
-  readonly plan: BootPlan;
+  /** What was loaded and how it starts; null without an image. */
+  readonly plan: BootPlan | null;
   readonly #options: PcOptions;
   readonly #memory: WebAssembly.Memory;
   readonly #facts: MemoryFacts;
@@ -152,12 +154,21 @@ export class Pc implements Stateful {
       throw new HostError(`${cpus} CPUs: 1 to ${MAX_CPUS} are possible`, STATUS.usage);
     const { low, high } = splitRam(memory);
     this.#facts = { lowBytes: low, highBytes: high, reserved: [{ base: ECAM.base, length: ECAM.size }] };
-    const { image, modules = [], initrd = null, entry = null, vendor = "GenuineIntel", features = [], without = [] } = options;
+    const {
+      image,
+      modules = [],
+      initrd = null,
+      entry = null,
+      vendor = "GenuineIntel",
+      features = [],
+      without = [],
+    } = options;
     const board = boardFacts({ cpus, memory, processor: processorFacts(vendor, features), without });
     const iommu = options.iommu ?? null;
     const remapping = iommu === null ? null : remappingFacts(iommu, board.ioapicId, board.hpet !== null);
     this.firmware = firmwareTables(board, remapping);
-    this.plan = loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp, entry });
+    this.plan =
+      image === null ? null : loadImage(image, modules, this.#facts, { initrd, rsdp: this.firmware.rsdp, entry });
 
     const { bytes: engineBytes, codePages } = engineArea(cpus, memory);
     this.#memory = allocate(engineBytes + memory);
@@ -198,6 +209,7 @@ export class Pc implements Stateful {
     this.#makePowerAndDebug();
     this.#makeFwCfg();
     if (options.testDevices === true) this.#makeTestDevices();
+    if (this.plan?.bios === true) this.#makeBios();
 
     const choice = options.seed === undefined ? firstChoice : this.#add(new SeededChoice(options.seed));
     const slice = options.slice === undefined ? {} : { slice: options.slice };
@@ -411,6 +423,12 @@ export class Pc implements Stateful {
     this.ports.map(fwCfg.dmaWindow, PORT.fwCfgDma);
   }
 
+  /** What guests in real mode call; nobody else sees it. */
+  #makeBios(): void {
+    const { space: memory, ports, clock } = this;
+    this.ports.map(this.#add(new BiosServices({ memory, ports, clock, facts: this.#facts })), BIOS_WINDOW);
+  }
+
   #makeTestDevices(): void {
     const pins = Array.from({ length: TESTDEV_LINES }, (_, irq) => (this.#irqs.has(irq) ? this.#pin(irq) : null));
     const device = this.#add(new PcTestdev(pins));
@@ -432,14 +450,15 @@ export class Pc implements Stateful {
     enterVirtualWire(this.lapics[0]!);
     initialisePics(this.pic.masterWindow, this.pic.slaveWindow);
     setUpPci(this.pci.root, this.pic.elcrWindow);
-    for (const { address, bytes, size } of [...this.firmware.pieces, ...this.plan.pieces]) {
+    for (const { address, bytes, size } of [...this.firmware.pieces, ...(this.plan?.pieces ?? [])]) {
       // A machine that was just switched on has zeros everywhere; writing them again would only make the host give memory.
       const zeros = kind === "power" ? 0 : size - bytes.length;
       if (zeros > 0) this.space.writeBlock(address + bytes.length, new Uint8Array(zeros), 0, zeros);
       this.space.writeBlock(address, bytes, 0, bytes.length);
     }
+    if (this.plan?.bios === true) startBiosTimer(this.ports);
     for (const cpu of this.cpus) cpu.presetMsrs(firmwareMtrrs(PHYSICAL_BITS));
-    this.cpus[0]!.start(this.plan.entry);
+    if (this.plan !== null) this.cpus[0]!.start(this.plan.entry);
     this.scheduler.reset();
   }
 
@@ -510,12 +529,24 @@ export class Pc implements Stateful {
     return this.scheduler.state;
   }
 
+  /** Throws {@link HostError} when a processor cannot be saved. */
   save(): Snapshot {
+    this.#refuseUnsaved();
     return saveMachine(this);
   }
 
   load(snapshot: Snapshot): void {
+    this.#refuseUnsaved();
     loadMachine(this, snapshot);
+  }
+
+  #refuseUnsaved(): void {
+    for (const { unsaved } of this.cpus) if (unsaved !== undefined) throw new HostError(unsaved, STATUS.usage);
+  }
+
+  /** A bus master beside the board's own devices. */
+  busMaster(requester: Bdf): BusMaster {
+    return new BusMaster(requester, this.#dmaPath);
   }
 
   /** 32 hexadecimal digits over the whole state. */

@@ -48,6 +48,8 @@ export interface BoardProcessor extends Processor {
    * that is not built.
    */
   readonly notBuilt: ReadonlyMap<string, number>;
+  /** Why the machine cannot be saved and loaded; absent when it can. */
+  readonly unsaved?: string;
 }
 
 /** Bytes in front of guest RAM that the engine needs, and where in them its map of pages with decoded code lies. */

@@ -7,6 +7,9 @@ import { PAGE } from "../base/units.ts";
 
 export type PageEntry = { readonly physicalPage: number; readonly writable: boolean; readonly user: boolean };
 
+/** Pages below 4 GiB. */
+const MARKED_PAGES = 1 << 20;
+
 /** What an access may not do. */
 export const NOT_MAPPED: PageEntry = { physicalPage: -1, writable: false, user: false };
 
@@ -16,6 +19,8 @@ export class PageMap {
   /** What user mode may do where no page differs. */
   readonly userByDefault: boolean;
   readonly #entries = new Map<number, PageEntry>();
+  /** One byte per page from 0 on, 1 where it differs, as far as that was needed; pages behind it are looked up. */
+  #marks = new Uint8Array(0);
 
   constructor(root = 0, userByDefault = true) {
     this.root = root;
@@ -30,12 +35,28 @@ export class PageMap {
   /** Maps the page at linear `address` to physical `physical` (both multiples of 4096). */
   map(address: number, physical: number, rights: { writable?: boolean; user?: boolean } = {}): void {
     const { writable = true, user = this.userByDefault } = rights;
-    this.#entries.set(Math.floor(address / PAGE), { physicalPage: physical / PAGE, writable, user });
+    this.#set(Math.floor(address / PAGE), { physicalPage: physical / PAGE, writable, user });
   }
 
   /** The page at `address` is not there: a guard page. */
   unmap(address: number): void {
-    this.#entries.set(Math.floor(address / PAGE), NOT_MAPPED);
+    this.#set(Math.floor(address / PAGE), NOT_MAPPED);
+  }
+
+  #set(page: number, entry: PageEntry): void {
+    this.#entries.set(page, entry);
+    if (page < 0 || page >= MARKED_PAGES) return;
+    if (page >= this.#marks.length) {
+      const longer = new Uint8Array(Math.min(MARKED_PAGES, 2 * page + 1024));
+      longer.set(this.#marks);
+      this.#marks = longer;
+    }
+    this.#marks[page] = 1;
+  }
+
+  /** The page (from 0 on) is surely itself, and its rights are those by default. */
+  isPlain(page: number): boolean {
+    return page < this.#marks.length ? this.#marks[page] === 0 : page < MARKED_PAGES;
   }
 
   /** Entry of the page with this number, null where the address is itself. */

@@ -59,12 +59,12 @@ export class ScriptedMemory {
    */
   direct(linear: number, bytes: number, write: boolean): number {
     const { costs, cache } = this.#p;
-    if (cache !== null || this.map.differs || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
-    if (write) {
-      const first = Math.floor(linear / PAGE);
-      const last = Math.floor((linear + bytes - 1) / PAGE);
-      if (this.#codePages[first] !== 0 || this.#codePages[last] !== 0) return -1;
-    }
+    if (cache !== null || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
+    const first = Math.floor(linear / PAGE);
+    const last = Math.floor((linear + bytes - 1) / PAGE);
+    const { map } = this;
+    if (map.differs && !(map.userByDefault && map.isPlain(first) && map.isPlain(last))) return -1;
+    if (write && (this.#codePages[first] !== 0 || this.#codePages[last] !== 0)) return -1;
     this.cost += (bytes >> 3) * (write ? costs.store : costs.load);
     return linear;
   }

@@ -1,0 +1,198 @@
+/**
+ * A machine whose CPUs run TypeScript: all of them, or some beside x86 cores. A scenario is its options and a function that says what each CPU runs and
+ * what the world outside does; the board, its devices and its controllers are the ones that a kernel image gets.
+ */
+import { HostError } from "../base/assert.ts";
+import type { Ns, PhysAddr, Vector } from "../base/units.ts";
+import { ScriptedCode } from "../cpu/scripted/code-space.ts";
+import { ScriptedCore, type ScriptedParts } from "../cpu/scripted/core.ts";
+import type { BootFile } from "../firmware/boot-plan.ts";
+import { COST_TABLES } from "../ports/cost-tables.ts";
+import type { EntryState } from "../ports/entry-state.ts";
+import type { KernelMachine } from "../ports/kernel-machine.ts";
+import type { LinePin } from "../ports/line.ts";
+import type { CostTable, DataCache, Routine } from "../ports/task.ts";
+import { PRIORITY } from "../sim/event-queue.ts";
+import { IRQ_LINES } from "./irq-map.ts";
+import { HPET_BASE, IOAPIC_BASE, splitRam } from "./memory-map.ts";
+import { PIRQ_ACTIVE_LOW } from "./pci-map.ts";
+import { Pc, type PcOptions } from "./pc.ts";
+import { parseDevice } from "./pci-devices.ts";
+import { type BoardProcessor, processorMaker } from "./processor.ts";
+
+const MIB = 1024 * 1024;
+const BAD = 66;
+
+export type ScenarioOptions = {
+  /** 1 to 64; 1 when absent. */
+  readonly cpus?: number;
+  /** Bytes of RAM; 64 MiB when absent. */
+  readonly memory?: number;
+  /** `fixed` when absent. */
+  readonly costs?: CostTable;
+  /** CPUs that are x86 cores; the others are scripted. CPU 0 needs an image then. */
+  readonly x86?: readonly number[];
+  /** For x86 cores. */
+  readonly image?: BootFile | null;
+  /** As after `--device`. */
+  readonly devices?: readonly string[];
+  readonly testDevices?: boolean;
+  /** Scripted cores other than 0 wait for a start-up IPI, as on a PC, instead of starting with the machine. */
+  readonly waitForSipi?: boolean;
+  /** Between scripted cores and RAM. */
+  readonly cache?: DataCache | null;
+  /** A last word about the board, for tests and hosts. */
+  readonly board?: Partial<PcOptions>;
+};
+
+/** Default export of a scenario's file. */
+export type Scenario = {
+  readonly kind: "scenario";
+  readonly options: ScenarioOptions;
+  readonly setUp: (machine: ScriptedMachine) => void;
+};
+
+/** Declares a scenario. `setUp` gives CPUs their programs; it runs once, before virtual time begins. */
+export function scenario(options: ScenarioOptions, setUp: (machine: ScriptedMachine) => void): Scenario {
+  return { kind: "scenario", options, setUp };
+}
+
+/** A scripted core as the board holds it. */
+class BoardCore extends ScriptedCore implements BoardProcessor {
+  readonly notBuilt: ReadonlyMap<string, number> = new Map();
+  readonly unsaved =
+    "a machine with scripted cores cannot be saved, because a generator cannot be copied: run it again from the start";
+
+  constructor(parts: ScriptedParts) {
+    super(parts);
+  }
+
+  start(_entry: EntryState): void {}
+
+  presetMsrs(): void {}
+
+  shutdownReason(): string {
+    const { chain } = this.delivery;
+    return `CPU ${this.index} shut down after a triple fault: ${chain.describe()}; ${this.current.describe()}`;
+  }
+}
+
+export class ScriptedMachine implements KernelMachine {
+  readonly pc: Pc;
+  readonly cpus: number;
+  readonly code = new ScriptedCode();
+  readonly costs: CostTable;
+  readonly memoryEnd: PhysAddr;
+  readonly ioApic = IOAPIC_BASE;
+  readonly hpet = HPET_BASE;
+  readonly activeLowPins = PIRQ_ACTIVE_LOW;
+  /** Sentences for the report. */
+  readonly notes: string[] = [];
+  readonly #programs: (Routine | null)[];
+  readonly #cores: (BoardCore | null)[] = [];
+  #happenings = 0;
+  #begun = false;
+
+  /** Throws {@link HostError}. `board` goes before what the scenario's options say. */
+  constructor({ options, setUp }: Scenario, board: Partial<PcOptions> = {}) {
+    const { cpus = 1, memory = 64 * MIB, costs = COST_TABLES.fixed, x86 = [], image = null } = options;
+    const devices = (options.devices ?? []).map(parseDevice);
+    const { testDevices = false } = options;
+    const given = { cpus, memory, image, devices, testDevices, noReboot: true, ...options.board, ...board };
+    this.cpus = given.cpus;
+    this.costs = costs;
+    this.memoryEnd = splitRam(given.memory).low;
+    this.#programs = new Array<Routine | null>(this.cpus).fill(null);
+    const makeX86 = processorMaker();
+    this.pc = new Pc({
+      ...given,
+      makeProcessor: parts => {
+        if (x86.includes(parts.index)) {
+          this.#cores.push(null);
+          return makeX86(parts);
+        }
+        const core = this.#makeCore(parts, options);
+        this.#cores.push(core);
+        return core;
+      },
+    });
+    setUp(this);
+    this.#begun = true;
+    this.#cores.forEach((core, cpu) => {
+      core?.begin();
+      this.pc.scheduler.woken(cpu);
+    });
+  }
+
+  #makeCore(
+    parts: Pick<ScriptedParts, "index" | "bus" | "ram" | "apic" | "clock" | "trace">,
+    options: ScenarioOptions,
+  ) {
+    const { index, bus, ram, apic, clock, trace } = parts;
+    const { costs, code } = this;
+    const program = (): Routine | null => this.#programs[index]!;
+    const startsAtReset = index === 0 || options.waitForSipi !== true;
+    const { cache = null } = options;
+    return new BoardCore({ index, bus, ram, apic, clock, trace, code, costs, cache, program, startsAtReset });
+  }
+
+  pinOfIrq(irq: number): number {
+    return IRQ_LINES.find(line => line.irq === irq)?.ioapic ?? irq;
+  }
+
+  setProgram(cpu: number, program: Routine): void {
+    if (this.#cores[cpu] === undefined || this.#cores[cpu] === null)
+      throw new HostError(`there is no scripted CPU ${cpu} that could run something`, BAD);
+    if (this.#begun) throw new HostError(`CPU ${cpu} is given its program when the machine runs already`, BAD);
+    this.#programs[cpu] = program;
+  }
+
+  note(text: string): void {
+    this.notes.push(text);
+  }
+
+  // --- the world outside ------------------------------------------------------------------------------------------------------------------------
+
+  /** A new driver on interrupt line `irq`: ISA interrupts 0 to 15, I/O APIC inputs from 16 on. */
+  line(irq: number): LinePin {
+    const line = this.pc.lines.find(({ index }) => index === irq);
+    if (line === undefined) throw new HostError(`this board has no interrupt line ${irq}`, BAD);
+    return line.pin();
+  }
+
+  /** `action` happens at `time` (ns since power-on). */
+  at(time: Ns, action: () => void): void {
+    this.pc.queue.alarm(`scenario ${this.#happenings++}`, action, PRIORITY.device).armAt(time);
+  }
+
+  /** `action` happens for the first time at `first` and then every `period` ns, `times` times in all. */
+  every(first: Ns, period: Ns, times: number, action: (count: number) => void): void {
+    let count = 0;
+    const alarm = this.pc.queue.alarm(
+      `scenario ${this.#happenings++}`,
+      () => {
+        action(count++);
+        if (count < times) alarm.armIn(period);
+      },
+      PRIORITY.device,
+    );
+    if (times > 0) alarm.armAt(first);
+  }
+
+  /** Somebody types at the serial terminal. */
+  type(text: string): void {
+    this.pc.typeSerial(new TextEncoder().encode(text));
+  }
+
+  /** A device's message as a memory write: address and data as in its MSI registers. `requester` is the device's bus, device and function. */
+  message(address: PhysAddr, data: number, requester = 0): void {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, data, true);
+    this.pc.busMaster(requester).write(address, bytes, 0, 4);
+  }
+
+  /** The interrupt vector as an MSI would carry it to one local APIC. */
+  static messageTo(apicId: number, vector: Vector): { address: PhysAddr; data: number } {
+    return { address: 0xfee00000 + (apicId << 12), data: vector };
+  }
+}
