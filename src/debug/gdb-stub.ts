@@ -357,7 +357,7 @@ export class GdbStub {
   #command(hex: string): string {
     const bytes = bytesOfHex(hex);
     if (bytes === null) return BAD_PACKET;
-    this.#output(this.#target.monitor(this.#general, new TextDecoder().decode(bytes).trim()));
+    this.#output(this.#target.monitor(new TextDecoder().decode(bytes).trim()));
     return OK;
   }
 

@@ -13,6 +13,9 @@ export type MonitorContext = {
   readonly cpus: readonly X86Cpu[];
   readonly names: EventNames;
   readonly events: EventRing;
+  /** The CPU that stopped last, and the one that the user chose since. gdb's thread does not count: it is not told of before every command. */
+  readonly stoppedCpu: number;
+  chosen: number | null;
   /** Steps stay out of interrupt handlers. */
   keepsOut: boolean;
   /** Resets the machine at once. */
@@ -22,7 +25,7 @@ export type MonitorContext = {
 type Command = {
   readonly usage: string;
   readonly meaning: string;
-  /** @param cpu the selected processor */
+  /** @param cpu the chosen processor */
   run(context: MonitorContext, cpu: number, args: readonly string[]): string[];
 };
 
@@ -59,6 +62,14 @@ const COMMANDS: { readonly [name: string]: Command } = {
     run: ({ cpus }) =>
       cpus.map(cpu => `CPU ${cpu.index}: ${activityText(cpu)}, ${modeText(cpu)}, CPL ${cpu.ctx.state.cpl}`),
   },
+  cpu: {
+    usage: "CPU",
+    meaning: "chooses a CPU until the machine goes on; else it is the one that stopped",
+    run: (context, cpu, [n]) => {
+      context.chosen = number(n, cpu, context.cpus.length, CPU);
+      return [`CPU ${context.chosen}`];
+    },
+  },
   info: {
     usage: "[CPU]",
     meaning: "control, segment and debug registers of a CPU, what waits there",
@@ -71,10 +82,10 @@ const COMMANDS: { readonly [name: string]: Command } = {
   },
   ioapic: { usage: "", meaning: "the I/O APIC", run: ({ pc }) => ioapicText(pc) },
   pic: { usage: "", meaning: "the two 8259s", run: ({ pc }) => picText(pc) },
-  gdt: { usage: "", meaning: "the selected CPU's descriptors", run: ({ cpus }, cpu) => gdtText(cpus[cpu]!) },
+  gdt: { usage: "", meaning: "the chosen CPU's descriptors", run: ({ cpus }, cpu) => gdtText(cpus[cpu]!) },
   idt: {
     usage: "[VECTOR]",
-    meaning: "the selected CPU's gates, or one",
+    meaning: "the chosen CPU's gates, or one",
     run: ({ cpus }, cpu, [n]) => idtText(cpus[cpu]!, n === undefined ? null : number(n, 0, 256, "vector")),
   },
   vtop: {
@@ -121,14 +132,14 @@ const COMMANDS: { readonly [name: string]: Command } = {
 };
 
 /** Carries out a line and returns what to print; a command may be shortened as long as it is clear. */
-export function monitor(context: MonitorContext, cpu: number, line: string): string {
+export function monitor(context: MonitorContext, line: string): string {
   const [word = "help", ...args] = line.split(/\s+/).filter(part => part !== "");
   const fitting = Object.keys(COMMANDS).filter(name => name === word || name.startsWith(word));
   const name = fitting.includes(word) ? word : fitting[0];
   if (name === undefined || (fitting.length > 1 && name !== word))
     return `${fitting.length > 1 ? `"${word}" may be ${fitting.join(", ")}` : `no command "${word}"; see monitor help`}\n`;
   try {
-    return COMMANDS[name]!.run(context, cpu, args)
+    return COMMANDS[name]!.run(context, context.chosen ?? context.stoppedCpu, args)
       .map(text => `${text}\n`)
       .join("");
   } catch (error) {

@@ -38,7 +38,10 @@ export class PcTarget implements DebugTarget {
     pc.trace.listen(events, EventRing.KINDS);
     const control = this.#control;
     this.#monitor = {
-      ...{ pc, cpus: this.#cpus, names, events },
+      ...{ pc, cpus: this.#cpus, names, events, chosen: null },
+      get stoppedCpu() {
+        return control.current;
+      },
       get keepsOut() {
         return (control.stepFlags & STEP_FLAG.noIrq) !== 0;
       },
@@ -95,6 +98,7 @@ export class PcTarget implements DebugTarget {
     return this.#control.remove(kind, address, length);
   }
   resume(actions: readonly Action[]): void {
+    this.#monitor.chosen = null;
     this.#control.resume(actions);
   }
   interrupt(): void {
@@ -105,8 +109,8 @@ export class PcTarget implements DebugTarget {
     return `CPU ${cpu} ${activityText(this.#cpus[cpu]!)}`;
   }
 
-  monitor(cpu: number, line: string): string {
-    return monitor(this.#monitor, cpu, line);
+  monitor(line: string): string {
+    return monitor(this.#monitor, line);
   }
 
   /** A debugger has connected. */

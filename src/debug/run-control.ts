@@ -140,7 +140,13 @@ export class RunControl {
   }
 
   interrupt(): void {
-    if (!this.standing) this.#stop(this.#pc.scheduler.state.current, SIGNAL.interrupt, "signal", 0);
+    if (!this.standing) this.#stop(this.#whoseTurn(), SIGNAL.interrupt, "signal", 0);
+  }
+
+  /** The processor that runs, or would. */
+  #whoseTurn(): number {
+    const { current, runnable } = this.#pc.scheduler.state;
+    return runnable[current] !== 0 ? current : Math.max(0, runnable.indexOf(1));
   }
 
   /** Runs as {@link Pc.run} does, until something stops it. */
@@ -161,7 +167,7 @@ export class RunControl {
     this.#told = told;
     this.#listener.say(exit.detail);
     const signal = exit.kind === "idle" ? SIGNAL.interrupt : SIGNAL.segv;
-    this.#stop(this.#pc.scheduler.state.current, signal, "signal", 0);
+    this.#stop(this.#whoseTurn(), signal, "signal", 0);
     return null;
   }
 
@@ -244,7 +250,7 @@ export class RunControl {
   attach(): void {
     this.#attached = true;
     this.standing = true;
-    this.current = this.#pc.scheduler.state.current;
+    this.current = this.#whoseTurn();
   }
 
   /** The debugger went: the machine goes on as if it had never been there. */

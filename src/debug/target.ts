@@ -50,7 +50,7 @@ export interface DebugTarget {
   interrupt(): void;
   threadInfo(cpu: number): string;
   /** Carries out a line of the user and returns what to print. */
-  monitor(cpu: number, line: string): string;
+  monitor(line: string): string;
   /** The debugger goes: breakpoints away, the machine goes on. */
   detach(): void;
   /** The run is to end. */
