@@ -128,11 +128,9 @@ export function ipFrame(
   destination: string,
   protocol: number,
   payload: string,
-  flags = 0,
-  id = 7,
+  { flags = 0, id = 7, source = destination === "ff ff ff ff" ? "00 00 00 00" : GUEST_IP } = {},
 ): Uint8Array {
   const data = bytesOf(payload);
-  const source = destination === "ff ff ff ff" ? "00 00 00 00" : GUEST_IP;
   const proto = protocol.toString(16).padStart(2, "0");
   const head = `4500 ${hex16(20 + data.length)} ${hex16(id)} ${hex16(flags)} 40 ${proto}`;
   const sum = sumText(bytesOf(`${head} 0000 ${source} ${destination}`));

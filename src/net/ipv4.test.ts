@@ -4,6 +4,7 @@ import { checksum, pseudoHeader } from "./checksum.ts";
 import { ipv4, ipv4Text } from "./bytes.ts";
 import { bytesOf, hexOf, slowSum } from "./frames.testing.ts";
 import { type Ipv4Packet, parseIpv4, writeIpv4Header } from "./ipv4.ts";
+import { makeUdp, parseUdp } from "./udp.ts";
 import { Reassembly, REASSEMBLY_NS } from "./reassembly.ts";
 
 describe("Internet checksum (RFC 1071)", () => {
@@ -63,6 +64,26 @@ describe("IPv4 (RFC 791, 3.1)", () => {
     writeIpv4Header(into, heading, 1480, 1480, true);
     expect(hexOf(into).replace(/^(.{20}).{4}/, "$1....")).toBe("450005dc123420b94001....0a0002020a00020f");
     expect(slowSum([...into])).toBe(65535);
+  });
+});
+
+describe("UDP (RFC 768)", () => {
+  it("a checksum that comes out as zero is sent as all ones", () => {
+    // Pseudo header 0 + 0 + 17 + 10, header 0 + 0 + 10, and data that fill up to ffff.
+    const bytes = makeUdp(0, 0, { source: 0, destination: 0, data: bytesOf("ff da") });
+    expect(hexOf(bytes)).toBe("00000000000affffffda");
+    expect(slowSum([0, 17, 0, 10, ...bytes]) % 65535).toBe(0);
+  });
+  it("a datagram without a checksum is taken, one with a wrong one is not, and neither is one with an impossible length", () => {
+    const packet = (payload: string) =>
+      ({ source: 0, destination: 0, payload: bytesOf(payload) }) as unknown as Ipv4Packet;
+    expect(hexOf(parseUdp(packet("0001 0002 0009 0000 55 66"))!.data)).toBe("55");
+    const right = makeUdp(0, 0, { source: 1, destination: 2, data: bytesOf("55") });
+    expect(parseUdp(packet(hexOf(right)))).toMatchObject({ source: 1, destination: 2 });
+    right[8]! ^= 1;
+    expect(parseUdp(packet(hexOf(right)))).toBeNull();
+    for (const wrong of ["0001 0002 0007 0000", "0001 0002 000a 0000 55", "0001 0002 0008 00"])
+      expect(parseUdp(packet(wrong))).toBeNull();
   });
 });
 

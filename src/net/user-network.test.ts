@@ -128,7 +128,7 @@ describe("ICMP (RFC 792)", () => {
     const whole = echoRequest(hexOf(Uint8Array.from({ length: 4000 }, (_, i) => i & 255)));
     const hex = hexOf(bytesOf(whole));
     const piece = (from: number, to: number, more: number): Uint8Array =>
-      ipFrame(GATEWAY_MAC, GATEWAY, 1, hex.slice(from * 2, to * 2), more | (from / 8));
+      ipFrame(GATEWAY_MAC, GATEWAY, 1, hex.slice(from * 2, to * 2), { flags: more | (from / 8) });
     expect(send(piece(0, 1480, 0x2000))).toEqual([]);
     expect(send(piece(2960, 4008, 0))).toEqual([]);
     const frames = send(piece(1480, 2960, 0x2000));
@@ -141,13 +141,28 @@ describe("ICMP (RFC 792)", () => {
     const payload = frames.flatMap(frame => frame.payload);
     expect(hexOf(readPayload({ ...frames[0]!, payload }).data)).toBe(hex.slice(8));
   });
+  it("hears no senders that are no stations: broadcast, network, itself, elsewhere, a group, nobody (RFC 1122, 3.2.1.3)", () => {
+    const from = (source: string) => send(ipFrame(GATEWAY_MAC, GATEWAY, 1, echoRequest("61"), { source }));
+    expect(from("0a 00 02 fe").length).toBe(1);
+    for (const source of [
+      "0a0002ff",
+      "0a000200",
+      "0a000202",
+      "0a000203",
+      "c0000201",
+      "e0000001",
+      "00000000",
+      "ffffffff",
+    ])
+      expect([source, from(source)]).toEqual([source, []]);
+  });
   it("drops a message with a wrong checksum, and answers no other type", () => {
     const good = bytesOf(echoRequest("61"));
     expect(send(ipFrame(GATEWAY_MAC, GATEWAY, 1, hexOf(good.map((byte, i) => (i === 8 ? 0x60 : byte)))))).toEqual([]);
     expect(send(ipFrame(GATEWAY_MAC, GATEWAY, 1, "0000 ffff 0000 0000"))).toEqual([]);
   });
   it("after a minute without the rest it says so of a datagram whose first fragment came (RFC 1122, 3.3.2)", () => {
-    send(ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", 0x2000));
+    send(ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", { flags: 0x2000 }));
     expect(wait(59e9)).toEqual([]);
     const [frame] = wait(1e9);
     const { from, to, data } = readPayload(frame!);
@@ -178,7 +193,7 @@ describe("ICMP (RFC 792)", () => {
   it("no error about an error, a later fragment, a broadcast, a group, or a sender that is none (RFC 1122, 3.2.2)", () => {
     const elsewhere = "08 08 08 08";
     expect(unreachable(ipFrame(GATEWAY_MAC, elsewhere, 1, "0300 fcff 00000000"))).toEqual([]);
-    expect(unreachable(ipFrame(GATEWAY_MAC, elsewhere, 17, "0102030405060708", 0x0001))).toEqual([]);
+    expect(unreachable(ipFrame(GATEWAY_MAC, elsewhere, 17, "0102030405060708", { flags: 0x0001 }))).toEqual([]);
     expect(unreachable(udpFrame(ALL, "0a 00 02 ff", [9999, 7], "00"))).toEqual([]);
     expect(unreachable(udpFrame(GATEWAY_MAC, "e0 00 00 01", [9999, 7], "00"))).toEqual([]);
     // A frame to everybody with a packet for one (RFC 1122, 3.3.6).
@@ -257,13 +272,22 @@ describe("name server (RFC 1035, 4)", () => {
 
 describe("DHCP server (RFC 2131)", () => {
   type Reply = { to: string; ip: string; yi: string; si: string; file: string; flags: string; options: string };
-  type Client = { ciaddr?: string; flags?: string; mac?: string; to?: string; giaddr?: string };
+  type Client = {
+    ciaddr?: string;
+    flags?: string;
+    mac?: string;
+    to?: string;
+    giaddr?: string;
+    sname?: string;
+    file?: string;
+  };
   function dhcp(
     options: string,
-    { ciaddr = "00000000", flags = "0000", mac = GUEST_MAC, giaddr = "00000000" }: Client = {},
+    { ciaddr = "00000000", flags = "0000", mac = GUEST_MAC, giaddr = "00000000", sname = "", file = "" }: Client = {},
   ) {
     const head = `01 01 06 00 3903f326 0000 ${flags} ${ciaddr} 00000000 00000000 ${giaddr} ${mac}`;
-    const message = `${head}${"00".repeat(10 + 64 + 128)} 63825363 ${options} ff`;
+    const padded = (field: string, bytes: number): string => hexOf(bytesOf(field)).padEnd(2 * bytes, "0");
+    const message = `${head}${padded("", 10)}${padded(sname, 64)}${padded(file, 128)} 63825363 ${options} ff`;
     return send(udpFrame(ALL, "ff ff ff ff", [68, 67], message)).map((frame): Reply => {
       const { from, to, data } = readPayload(frame);
       expect([frame.source, from, to]).toEqual(["10.0.2.2", 67, 68]);
@@ -389,6 +413,21 @@ describe("DHCP server (RFC 2131)", () => {
     }
     expect(dhcp(DISCOVER)).toEqual([]);
   });
+  it("an address that ran out is kept for its old client while that client thinks about it again", () => {
+    dhcp(DISCOVER);
+    wait(60e9);
+    expect(dhcp(DISCOVER)[0]!.yi).toBe("10.0.2.15");
+    expect(dhcp(DISCOVER, { mac: "52 54 00 12 34 57" })[0]!.yi).toBe("10.0.2.16");
+  });
+  it("reads padding, and options that overflow into the fields of names (RFC 2132, 9.3; RFC 2131, 4.1)", () => {
+    expect(dhcp(`00 00 ${DISCOVER} 00 ${asking("0a000240")}`)[0]!.yi).toBe("10.0.2.64");
+    const other = { mac: "52 54 00 12 34 57" };
+    expect(dhcp(`${DISCOVER} 3401 01`, { ...other, file: `${asking("0a000241")} ff` })[0]!.yi).toBe("10.0.2.65");
+    const third = { mac: "52 54 00 12 34 58" };
+    expect(dhcp(`${DISCOVER} 3401 02`, { ...third, sname: `${asking("0a000242")} ff` })[0]!.yi).toBe("10.0.2.66");
+    const fourth = { mac: "52 54 00 12 34 59" };
+    expect(dhcp(DISCOVER, { ...fourth, file: `${asking("0a000243")} ff` })[0]!.yi).toBe("10.0.2.15");
+  });
   it("relayed messages, and options that are cut off, do no harm", () => {
     expect(dhcp(DISCOVER, { giaddr: "0a 00 02 09" })).toEqual([]);
     expect(dhcp(`${DISCOVER} 3209 0a`).length).toBe(1);
@@ -439,6 +478,13 @@ describe("TFTP server (RFC 1350)", () => {
     expect(wait(100e9)).toEqual([]);
     expect(rig.part.state.tftp.transfers).toEqual([]);
   });
+  it("an acknowledgment makes it patient again", () => {
+    const { from } = read("full", "octet")[0]!;
+    wait(3e9);
+    packet("0004 0001", from);
+    expect(wait(1e9 - 1)).toEqual([]);
+    expect(wait(1).map(frame => seen(frame).hex.slice(0, 8))).toEqual(["00030002"]);
+  });
   it("options are acknowledged before the first block (RFC 2347 to 2349)", () => {
     const [oack] = read("boot/kernel", "octet", "TSIZE", "0", "blksize", "1428", "timeout", "3", "windowsize", "4");
     expect(oack!.hex).toBe(`0006${words("tsize", "1300", "blksize", "1428", "timeout", "3")}`);
@@ -459,6 +505,7 @@ describe("TFTP server (RFC 1350)", () => {
     const { from } = read("full", "octet")[0]!;
     const stranger = send(udpFrame(GATEWAY_MAC, GATEWAY, [2001, from], "0004 0001"));
     expect(hexOf(readPayload(stranger[0]!).data.slice(0, 4))).toBe("00050005");
+    expect(send(udpFrame(GATEWAY_MAC, GATEWAY, [2001, from], "0005 0000 00"))).toEqual([]);
     expect(code(packet("0003 0001", from))).toBe("00050004");
   });
   it("an error ends the transfer and is never answered", () => {
@@ -499,8 +546,8 @@ function mutated(rng: Rng): [Uint8Array, number, number] {
 const SAMPLES: readonly Uint8Array[] = [
   bytesOf(`${ALL} ${GUEST_MAC} 0806 0001 0800 06 04 0001 ${GUEST_MAC} ${GUEST_IP} 00 00 00 00 00 00 ${GATEWAY}`),
   ipFrame(GATEWAY_MAC, GATEWAY, 1, echoRequest("61 62 63 64 65")),
-  ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", 0x2000),
-  ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", 0x0002),
+  ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", { flags: 0x2000 }),
+  ipFrame(GATEWAY_MAC, GATEWAY, 17, "0102030405060708 1112131415161718", { flags: 0x0002 }),
   udpFrame(
     DNS_MAC,
     DNS,
