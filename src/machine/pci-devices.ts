@@ -39,18 +39,18 @@ type Row = {
 };
 
 const ROWS: { readonly [name: string]: Row } = {
-  ioat: {
-    keys: ["channels"],
-    make: (slot, keys, { queue }) => {
-      const channels = keys.get("channels");
-      return new Ioat(slot, { queue, ...(channels === undefined ? {} : { channels: numberOf("channels", channels) }) });
-    },
-  },
   edu: {
     keys: ["dma_mask"],
     make: (slot, keys, { queue }) => {
       const mask = keys.get("dma_mask");
       return new Edu(slot, { queue, ...(mask === undefined ? {} : { dmaMask: numberOf("dma_mask", mask) }) });
+    },
+  },
+  ioat: {
+    keys: ["channels"],
+    make: (slot, keys, { queue }) => {
+      const channels = keys.get("channels");
+      return new Ioat(slot, { queue, ...(channels === undefined ? {} : { channels: numberOf("channels", channels) }) });
     },
   },
   "virtio-console": {
