@@ -34,8 +34,8 @@ export class InterruptRemap implements MsiTarget, InterruptRemapping {
   active = false;
   /** GSTS.CFIS: messages in compatibility format pass. */
   compatible = false;
-  /** Observation only. */
-  readonly counts = { remapped: 0, posted: 0, blocked: 0 };
+  /** Observation only; of the blocked ones, `lost` met a full log. */
+  readonly counts = { remapped: 0, posted: 0, blocked: 0, lost: 0 };
   readonly #parts: InterruptRemapParts;
   readonly #posted: PostedInterrupt;
   readonly #message = new InterruptMessage();
@@ -130,7 +130,8 @@ export class InterruptRemap implements MsiTarget, InterruptRemapping {
     const { faults, trace } = this.#parts;
     this.counts.blocked++;
     const id = trace?.emit(EVENT.iommuFault, requester, MSI_BASE, reason, 0, cause) ?? cause;
-    if (!(silent && isQualified(reason))) faults.recordInterrupt(requester, reason, index & 0xffff, id);
+    if (silent && isQualified(reason)) return 0;
+    if (!faults.recordInterrupt(requester, reason, index & 0xffff, id)) this.counts.lost++;
     return 0;
   }
 }

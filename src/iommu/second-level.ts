@@ -72,6 +72,8 @@ export class SecondLevel {
       level = above - 1;
       table = this.#cache.state.table[slot]!;
       rights = this.#cache.state.rights[slot]!;
+      // The entry above denies it, before anything below is looked at.
+      if ((rights & wanted) !== wanted) return this.#denied(rights, wanted);
       break;
     }
     for (; ; level--) {
