@@ -192,14 +192,28 @@ describe("virtio-net: receiving (5.1.6.4)", () => {
     expect([vectors(), rx.fetch()]).toEqual([[0], { head: expect.any(Number), written: 112 }]);
     expect(hexOf(get(BUFFERS, 112))).toBe(`000000000000000000000100${hexOf(frame)}`);
   });
+  it("its header says nothing of what was sent before", () => {
+    transmit(packetOf(frameOf(OWN, 60), "01 00 2200 0102 0e00 0600 0000"));
+    tx.kick();
+    offer(1526);
+    rig.run();
+    arrive(frameOf(OWN, 60));
+    rig.run();
+    expect(hexOf(get(BUFFERS, 12))).toBe("000000000000000000000100");
+  });
   it("frames that arrive within half a microsecond make one interrupt", () => {
     start();
     offer(1526, 1526, 1526);
     const fast = new EthernetWire({ name: "fast", queue: rig.queue, megabits: 1e6, latency: 0 });
     fast.ports[1].connect(rig.part);
     for (let i = 0; i < 3; i++) fast.ports[0].send(frameOf(OWN, 60), 60, 0);
-    rig.run();
+    // They arrive after 1, 2 and 3 ns; the first one starts the time.
+    rig.run(500);
+    expect(vectors()).toEqual([]);
+    rig.run(1);
     expect([vectors(), rx.usedIndex]).toEqual([[0], 3]);
+    rig.run();
+    expect(vectors()).toEqual([0]);
   });
   it("mergeable buffers: one frame over several, and the first tells how many (5.1.6.3.1)", () => {
     const frame = frameOf(OWN, 250);
@@ -342,8 +356,18 @@ describe("virtio-net: control queue (5.1.6.5)", () => {
     expect([lets(OWN, "e0 05"), lets(OWN, "00 06")]).toEqual([true, false]);
     expect(command("02 01 05 00")).toBe(0);
     expect(lets(OWN, "00 05")).toBe(false);
+    command("02 00 05 00");
+    driver.status = 0;
+    expect(rig.part.state.device.own.filter.vlans.every(byte => byte === 0)).toBe(true);
     start([NET_F.controlQueue]);
     expect(lets(OWN, "00 05")).toBe(true);
+  });
+  it("a control queue that was not negotiated is not served", () => {
+    start([NET_F.mac]);
+    control.add([{ address: COMMANDS, length: 3, write: false }]);
+    control.kick();
+    rig.run();
+    expect(control.usedIndex).toBe(0);
   });
   it("errors: unknown, cut off, too long, out of range, and what was not negotiated", () => {
     for (const wrong of ["03 00 00", "00 06 00", "00 00 02", "00 00 00 00", "02 00 00 10", "02 02 01 00", "01 02 00"])
