@@ -30,11 +30,15 @@ export class FloppyDrive implements Part {
   /** Of the disk; null without one. */
   readonly format: FloppyFormat | null;
 
-  /** Throws {@link HostError} when no floppy disk has the medium's size. @param number 0 … 3 */
-  constructor(number: number, medium: BlockMedium | null) {
+  /**
+   * Throws {@link HostError} when no floppy disk has the medium's size.
+   * @param number 0 … 3
+   * @param source what people call the medium
+   */
+  constructor(number: number, medium: BlockMedium | null, source = medium?.name ?? "") {
     this.name = `floppy-drive-${number}`;
     this.medium = medium;
-    this.format = medium === null ? null : floppyFormat(medium.name, medium.bytes);
+    this.format = medium === null ? null : floppyFormat(source, medium.bytes);
     this.state = { cylinder: 0, changed: true, deleted: new Uint8Array(medium === null ? 0 : medium.bytes / 4096) };
   }
 

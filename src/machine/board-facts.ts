@@ -19,6 +19,16 @@ const ISA_DEVICES: readonly IsaDevice[] = [
     ],
     irq: null,
   },
+  {
+    name: "DMAC",
+    id: "PNP0200",
+    ports: [
+      [PORT.dmaLow, 16],
+      [PORT.dmaPages + 1, 15],
+      [PORT.dmaHigh, 32],
+    ],
+    irq: null,
+  },
   { name: "TMR", id: "PNP0100", ports: [[PORT.pit, 4]], irq: IRQ.timer },
   { name: "RTC", id: "PNP0B00", ports: [[PORT.rtc, 2]], irq: IRQ.rtc },
   {

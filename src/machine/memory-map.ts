@@ -22,6 +22,7 @@ export const MAX_RAM = 3.5 * GIB;
 
 /** First port of each part. */
 export const PORT = {
+  dmaLow: 0x00,
   picMaster: 0x20,
   pit: 0x40,
   keyboardData: 0x60,
@@ -29,13 +30,17 @@ export const PORT = {
   keyboardCommand: 0x64,
   rtc: 0x70,
   postCode: 0x80,
+  dmaPages: 0x80,
   fastA20: 0x92,
   picSlave: 0xa0,
+  dmaHigh: 0xc0,
   testWord: 0xe0,
   testFlush: 0xe4,
   testBytes: 0xe8,
   debugConsole: 0xe9,
   exit: 0xf4,
+  soundBlaster: 0x220,
+  floppy: 0x3f0,
   com1: 0x3f8,
   elcr: 0x4d0,
   fwCfg: 0x510,
@@ -47,6 +52,9 @@ export const PORT = {
   smiCommand: 0xb2,
   testIrq: 0x2000,
 } as const;
+
+/** Channels of ISA DMA. */
+export const DMA_CHANNEL = { sound8: 1, floppy: 2, sound16: 5 } as const;
 
 /** Bytes of RAM below and above the hole. Throws {@link HostError} for sizes that this PC cannot have. */
 export function splitRam(bytes: number): { low: number; high: number } {

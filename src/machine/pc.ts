@@ -49,8 +49,9 @@ import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { HPET_REQUESTER, IOAPIC_REQUESTER, type IommuSpec, makeIommu, remappingFacts } from "./iommu-board.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
+import { IsaBoard } from "./isa-board.ts";
 import type { NetworkOptions } from "./networks.ts";
-import { ECAM, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
+import { ECAM, PCI_PLACE, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
 import { PciBoard } from "./pci-board.ts";
 import type { DeviceSpec } from "./pci-devices.ts";
 import { setUpPci } from "./pci-setup.ts";
@@ -95,6 +96,8 @@ export type PcOptions = {
   readonly network?: NetworkOptions;
   /** A virtio block device each. */
   readonly disks?: readonly Omit<DiskImageOptions, "name">[];
+  /** A floppy disk drive each. */
+  readonly floppies?: readonly Omit<DiskImageOptions, "name">[];
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
   readonly noReboot?: boolean;
   /** A byte left the serial port. */
@@ -121,6 +124,7 @@ export class Pc implements Stateful {
   readonly ioapic: IoApic;
   /** Null without `iommu`. */
   readonly iommu: Vtd | null;
+  readonly isa: IsaBoard;
   readonly pci: PciBoard;
   readonly uart: Uart16550;
   /** In the order of the options. */
@@ -180,7 +184,6 @@ export class Pc implements Stateful {
     const lines = IRQ_LINES.map(({ name, irq }) => new Line(name, irq, this.trace));
     this.#irqs = new Map(lines.map(line => [line.index, line]));
     this.#nmiLine = new Line("NMI", IRQ_LINES.length + 1, this.trace);
-    this.lines = [...lines, this.#nmiLine];
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
     const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi };
@@ -201,6 +204,8 @@ export class Pc implements Stateful {
 
     this.uart = this.#makeSerial();
     this.serialFeed = this.#add(new SerialFeed(this.queue, byte => this.uart.receive(byte)));
+    this.isa = this.#makeIsa();
+    this.lines = [...lines, this.#nmiLine, ...this.isa.lines];
     const pit = this.#makeTimers();
     this.disks = (options.disks ?? []).map((disk, i) => this.#add(new DiskImage({ name: `disk ${i + 1}`, ...disk })));
     this.pci = this.#makePci(this.#makeSystemControl(pit));
@@ -307,6 +312,16 @@ export class Pc implements Stateful {
     return uart;
   }
 
+  #makeIsa(): IsaBoard {
+    const { queue, ports } = this;
+    const { device, fn } = PCI_PLACE.isaBridge;
+    const master = this.busMaster((device << 3) | fn);
+    const { floppies = [] } = this.#options;
+    const isa = new IsaBoard({ queue, ports, master, pin: irq => this.#pin(irq), floppies });
+    for (const part of isa.parts) this.#add(part);
+    return isa;
+  }
+
   #makeTimers(): Pit8254 {
     const { queue } = this;
     const pit = this.#add(new Pit8254({ queue, irq: this.#pin(IRQ.timer) }));
@@ -315,7 +330,7 @@ export class Pc implements Stateful {
       new Rtc({
         queue,
         irq: this.#pin(IRQ.rtc),
-        cmos: cmosMemory(this.#facts),
+        cmos: [...cmosMemory(this.#facts), ...this.isa.cmos],
         nmiMask: masked => this.#nmiGate.setMasked(masked),
       }),
     );
@@ -449,6 +464,7 @@ export class Pc implements Stateful {
     resetParts(this.parts, kind);
     enterVirtualWire(this.lapics[0]!);
     initialisePics(this.pic.masterWindow, this.pic.slaveWindow);
+    this.isa.initialise();
     setUpPci(this.pci.root, this.pic.elcrWindow);
     for (const { address, bytes, size } of [...this.firmware.pieces, ...(this.plan?.pieces ?? [])]) {
       // A machine that was just switched on has zeros everywhere; writing them again would only make the host give memory.
