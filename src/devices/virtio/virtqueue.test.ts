@@ -190,6 +190,35 @@ describe("split virtqueue: notifications (2.7.7, 2.7.10)", () => {
   });
 });
 
+describe("split virtqueue: causes", () => {
+  it("a chain that the device finds by itself was caused by no doorbell", () => {
+    const { rig, ring } = start();
+    const causes: number[] = [];
+    let bell = 0;
+    const event = (
+      _t: number,
+      kind: number,
+      _s: number,
+      _a: number,
+      _b: number,
+      _c: number,
+      id: number,
+      cause: number,
+    ) => {
+      if (kind === EVENT.doorbell) bell = id;
+      else causes.push(cause);
+    };
+    rig.board.trace.listen({ event }, [EVENT.doorbell, EVENT.descriptor]);
+    ring.add([{ address: 0x1000, length: 1, write: false }]);
+    ring.kick();
+    rig.run(150);
+    ring.add([{ address: 0x1000, length: 1, write: false }]);
+    ring.publish();
+    rig.run();
+    expect([bell > 0, causes]).toEqual([true, [bell, 0]]);
+  });
+});
+
 describe("split virtqueue: a driver that breaks the rules finds DEVICE_NEEDS_RESET (2.1.2)", () => {
   const one: Piece[] = [{ address: 0x1000, length: 1, write: false }];
   type Broken = (s: ReturnType<typeof start>) => void;
@@ -354,6 +383,42 @@ describe("split virtqueue: a driver that breaks the rules finds DEVICE_NEEDS_RES
     s.driver.notify(0);
     s.rig.run();
     expect(s.ring.usedIndex).toBe(1);
+  });
+  it("a chain longer than the queue, part of it in an indirect table (2.7.5.3.1)", () => {
+    const rig = new VirtioRig((slot, queue) => new Inverter(slot, queue));
+    const driver = new Driver(rig);
+    driver.negotiate([VERSION_1, INDIRECT]);
+    const ring = new DriverQueue(rig, driver, 0, { base: 0x10000, size: 4 });
+    ring.enable();
+    driver.ready();
+    ring.add([...one, ...one, ...one, ...one], 0x5000, 2);
+    ring.kick();
+    rig.run();
+    expect([ring.fetch()?.written, rig.part.failure]).toEqual([0, ""]);
+    ring.add([...one, ...one, ...one, ...one, ...one], 0x5000, 2);
+    ring.kick();
+    rig.run();
+    expect(rig.part.failure).toMatch(/too long/);
+  });
+  it("more chains in the device's hands than the queue has places", () => {
+    const { rig, ring } = start();
+    const queue = rig.part.queues[0]!;
+    for (let i = 0; i < SIZE; i++) ring.add(one);
+    ring.publish();
+    expect(queue.take()).not.toBeNull();
+    ring.publish(SIZE + 1);
+    expect(queue.take()).toBeNull();
+    expect(rig.part.failure).toMatch(/17 chains in a queue of 16/);
+  });
+  it("what is put back comes again", () => {
+    const { rig, ring } = start();
+    const queue = rig.part.queues[0]!;
+    const heads = [ring.add(one), ring.add(one)];
+    ring.publish();
+    const other = queue.newChain();
+    expect([queue.take()?.head, queue.take(other)?.head, other.head]).toEqual([heads[0], heads[1], heads[1]]);
+    queue.putBack(2);
+    expect([queue.take()?.head, queue.take()?.head, queue.take()]).toEqual([...heads, null]);
   });
   it("buffers that memory refuses are the device's business", () => {
     const s = start();
