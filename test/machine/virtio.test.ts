@@ -2,13 +2,17 @@
  * The virtio drivers of Debian's cloud kernel on our devices. Needs what `npm run guests` fetches, and is left out without it.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { HostError } from "../../src/base/assert.ts";
+import { HostDisks, parseDisk } from "../../src/cli/disks.ts";
 import type { DiskSource } from "../../src/devices/disk-image.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { Exit } from "../../src/machine/exit.ts";
-import { Pc } from "../../src/machine/pc.ts";
+import { Pc, type PcOptions } from "../../src/machine/pc.ts";
 import { parseDevice } from "../../src/machine/pci-devices.ts";
 import { initramfs } from "../../tools/guests/initramfs.ts";
 import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
@@ -67,25 +71,39 @@ poweroff -f
 const names = ["virtio_pci", "virtio_blk", "virtio_rng", "virtio_console"];
 const canRun = existsSync(KERNEL) && existsSync(BUSYBOX) && MODULES !== null;
 
+type Disks = NonNullable<PcOptions["disks"]>;
+/** vda, vdb and vdc. */
+const MEMORY_DISKS: Disks = [
+  { source: sourceOf(pattern(DISK)) },
+  { source: sourceOf(pattern(MIB)), readOnly: true },
+  { source: sourceOf(new Uint8Array(DISK)) },
+];
+type BootOptions = {
+  readonly append?: string;
+  readonly script?: string;
+  readonly disks?: Disks;
+  /** All text of the console so far, at every character. */
+  readonly onText?: (text: string) => void;
+};
+
 class Boot {
   readonly pc: Pc;
   text = "";
 
-  constructor(cpus: number, append = "") {
+  constructor(
+    cpus: number,
+    { append = "", script = SCRIPT, disks = MEMORY_DISKS, onText = () => {} }: BootOptions = {},
+  ) {
     const image = unpackKernel({
       name: "vmlinuz",
       bytes: new Uint8Array(readFileSync(KERNEL)),
       args: `console=ttyS0 cryptomgr.notests ${append}`,
     });
-    const bytes = initramfs(new Uint8Array(readFileSync(BUSYBOX)), SCRIPT, modulesFor(MODULES!, names));
+    const bytes = initramfs(new Uint8Array(readFileSync(BUSYBOX)), script, modulesFor(MODULES!, names));
     const onSerial = (byte: number): void => {
       this.text += String.fromCharCode(byte);
+      onText(this.text);
     };
-    const disks = [
-      { source: sourceOf(pattern(DISK)) },
-      { source: sourceOf(pattern(MIB)), readOnly: true },
-      { source: sourceOf(new Uint8Array(DISK)) },
-    ];
     const devices = ["virtio-rng", "virtio-console"].map(parseDevice);
     const initrd = { name: "initrd", bytes, args: "" };
     this.pc = new Pc({ cpus, memory: 256 * MIB, image, initrd, onSerial, disks, devices });
@@ -143,6 +161,12 @@ function expectAllWell(boot: Boot): void {
 }
 
 describe.runIf(canRun)("Debian's virtio drivers", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "iretq-virtio-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
   test(
     "by MSI-X: disks, random numbers and a console work; saved in the middle and loaded, it ends in the same state",
     () => {
@@ -167,9 +191,14 @@ describe.runIf(canRun)("Debian's virtio drivers", () => {
   );
 
   test(
-    "by INTx on two CPUs (pci=nomsi): the same, through _PRT and the I/O APIC",
+    "by INTx on two CPUs (pci=nomsi): the same, through _PRT and the I/O APIC, with files of the host",
     () => {
-      const boot = new Boot(2, "pci=nomsi");
+      const [a, b, c] = ["a", "b", "c"].map(name => join(folder, name)) as [string, string, string];
+      writeFileSync(a, pattern(DISK));
+      writeFileSync(b, pattern(MIB));
+      writeFileSync(c, new Uint8Array(DISK));
+      const disks = new HostDisks([a, `${b},ro`, `${c},snapshot`].map(parseDisk));
+      const boot = new Boot(2, { append: "pci=nomsi", disks: disks.media });
       expect(boot.run()).toMatchObject({ kind: "power-off", status: 0 });
       expectAllWell(boot);
       const lines = boot.lines.filter(text => /^ *\d+: .*virtio/.test(text));
@@ -181,6 +210,31 @@ describe.runIf(canRun)("Debian's virtio drivers", () => {
         "virtio3",
         "virtio4",
       ]);
+      // Everything was flushed by the guest.
+      expect(boot.pc.disks[0]!.dirtyChunks).toBe(0);
+      disks.finish(boot.pc.disks);
+      expect(sha256(readFileSync(a))).toBe(sha256(expectedDisk()));
+      expect(sha256(readFileSync(b))).toBe(sha256(pattern(MIB)));
+      expect(sha256(readFileSync(c))).toBe(sha256(new Uint8Array(DISK)));
+    },
+    BOOT_MS,
+  );
+
+  test(
+    "a file that is truncated while the machine runs ends the run with one line",
+    () => {
+      const path = join(folder, "disk.img");
+      writeFileSync(path, pattern(DISK));
+      const disks = new HostDisks([parseDisk(path)]);
+      let cut = false;
+      const onText = (text: string): void => {
+        if (cut || !text.endsWith("NOW")) return;
+        cut = true;
+        truncateSync(path, MIB);
+      };
+      const script = "echo NOW\nsleep 0.1\nsha256sum < /dev/vda\n";
+      const boot = new Boot(1, { script, disks: disks.media, onText });
+      expect(() => boot.run()).toThrow(new HostError(`${path}: was truncated while the machine ran`, 74));
     },
     BOOT_MS,
   );
