@@ -8,7 +8,6 @@
 import type { Bdf } from "../base/units.ts";
 
 const PLACES = 512;
-const KEY_UNIT = 2 ** 21;
 
 /** What becomes of a request's addresses. */
 export const BINDING = { second: 1, passThrough: 2, first: 3, nested: 4, directory: 5 } as const;
@@ -26,8 +25,9 @@ export const BOUND = {
 } as const;
 
 export type BindingState = {
-  /** Requester and PASID, −1 for none. */
-  key: Float64Array;
+  /** Whom this is for: requester, −1 for nobody; and the PASID of the request, −1 for none. */
+  requester: Int32Array;
+  tag: Int32Array;
   domain: Int32Array;
   /** The PASID table's entry that it came from, −1 in legacy mode. */
   pasid: Int32Array;
@@ -45,7 +45,8 @@ export type BindingState = {
 };
 
 const fresh = (): BindingState => ({
-  key: new Float64Array(PLACES).fill(-1),
+  requester: new Int32Array(PLACES).fill(-1),
+  tag: new Int32Array(PLACES),
   domain: new Int32Array(PLACES),
   pasid: new Int32Array(PLACES),
   kind: new Uint8Array(PLACES),
@@ -58,46 +59,55 @@ const fresh = (): BindingState => ({
   salt: new Int32Array(PLACES),
 });
 
-/** @param pasid −1 for a request without */
-export const bindingKey = (requester: Bdf, pasid: number): number => requester * KEY_UNIT + pasid + 1;
-
 export class BindingCache {
   readonly state = fresh();
-  readonly #key = this.state.key;
+  readonly #requester = this.state.requester;
+  readonly #tag = this.state.tag;
 
-  /** Where `key` is, or would be. */
-  slotOf(key: number): number {
-    return (Math.floor(key / KEY_UNIT) ^ Math.imul(key % KEY_UNIT, 0x9e3779b1)) & (PLACES - 1);
+  /** Where the binding is, or would be. @param pasid −1 for a request without */
+  slotOf(requester: Bdf, pasid: number): number {
+    return (requester ^ Math.imul(pasid + 1, 0x9e3779b1)) & (PLACES - 1);
   }
 
   /** −1 for none. */
-  find(key: number): number {
-    const slot = this.slotOf(key);
-    return this.#key[slot] === key ? slot : -1;
+  find(requester: Bdf, pasid: number): number {
+    const slot = this.slotOf(requester, pasid);
+    return this.#requester[slot] === requester && this.#tag[slot] === pasid ? slot : -1;
+  }
+
+  /** The place holds this from now on. */
+  keep(slot: number, requester: Bdf, pasid: number): void {
+    this.#requester[slot] = requester;
+    this.#tag[slot] = pasid;
+  }
+
+  /** The place holds nothing. */
+  drop(slot: number): void {
+    this.#requester[slot] = -1;
   }
 
   clear(): void {
     const s = this.state;
-    for (const array of [s.domain, s.pasid, s.kind, s.levels, s.firstLevels, s.flags]) array.fill(0);
-    for (const array of [s.second, s.first, s.space, s.salt]) array.fill(0);
-    s.key.fill(-1);
+    for (const array of [s.tag, s.domain, s.pasid, s.kind, s.levels, s.firstLevels, s.flags, s.salt]) array.fill(0);
+    for (const array of [s.second, s.first, s.space]) array.fill(0);
+    s.requester.fill(-1);
   }
 
   forgetDomain(domain: number): void {
-    for (let i = 0; i < PLACES; i++) if (this.state.domain[i] === domain) this.#key[i] = -1;
+    for (let i = 0; i < PLACES; i++) if (this.state.domain[i] === domain) this.drop(i);
   }
 
   /** Requesters that equal `source` but for the bits of `ignored`; of `domain` only, unless that is −1. */
   forgetRequesters(source: Bdf, ignored: number, domain: number): void {
     for (let i = 0; i < PLACES; i++) {
-      if (this.#key[i]! < 0 || (domain >= 0 && this.state.domain[i] !== domain)) continue;
-      const requester = Math.floor(this.#key[i]! / KEY_UNIT);
-      if (((requester ^ source) & ~ignored) === 0) this.#key[i] = -1;
+      const requester = this.#requester[i]!;
+      if (requester < 0 || (domain >= 0 && this.state.domain[i] !== domain)) continue;
+      if (((requester ^ source) & ~ignored) === 0) this.drop(i);
     }
   }
 
   forgetPasid(domain: number, pasid: number): void {
     const s = this.state;
-    for (let i = 0; i < PLACES; i++) if (s.domain[i] === domain && s.pasid[i] === pasid) this.#key[i] = -1;
+    for (let i = 0; i < PLACES; i++) if (s.domain[i] === domain && s.pasid[i] === pasid) this.drop(i);
   }
 }

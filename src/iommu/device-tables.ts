@@ -6,7 +6,7 @@
  */
 import type { Bdf, PhysAddr } from "../base/units.ts";
 import { ACCESS, pasidOf } from "../ports/dma-remap.ts";
-import { BINDING, type BindingCache, bindingKey, BOUND } from "./binding-cache.ts";
+import { BINDING, type BindingCache, BOUND } from "./binding-cache.ts";
 import { FAULT } from "./faults.regs.ts";
 import { domainSpace, pasidSpace, saltOf } from "./spaces.ts";
 import { beyondHost, pageAddress, type TableMemory } from "./table-memory.ts";
@@ -78,18 +78,20 @@ export class DeviceTables {
   /** Place in {@link bindings} of what a request is bound to, −1 with {@link reason} when there is nothing. */
   find(requester: Bdf, access: number): number {
     const pasid = (access & ACCESS.pasid) === 0 ? -1 : pasidOf(access);
-    const key = bindingKey(requester, pasid);
-    const slot = this.bindings.find(key);
-    if (slot >= 0) return slot;
-    this.faultsOff = false;
-    this.reason = this.#load(requester, pasid, this.bindings.slotOf(key));
-    if (this.reason !== FAULT.none) return -1;
-    const place = this.bindings.slotOf(key);
-    this.bindings.state.key[place] = key;
-    return place;
+    const slot = this.bindings.find(requester, pasid);
+    return slot >= 0 ? slot : this.#miss(requester, pasid);
   }
 
-  /** Fills the place for this request, but for its key. */
+  #miss(requester: Bdf, pasid: number): number {
+    const slot = this.bindings.slotOf(requester, pasid);
+    this.faultsOff = false;
+    this.reason = this.#load(requester, pasid, slot);
+    if (this.reason !== FAULT.none) return -1;
+    this.bindings.keep(slot, requester, pasid);
+    return slot;
+  }
+
+  /** Fills the place for this request. */
   #load(requester: Bdf, pasid: number, slot: number): number {
     if (this.mode === TABLE_MODE.legacy)
       return pasid >= 0 ? FAULT.legacyPasid : this.#loadLegacy(requester, slot, this.bindings);
@@ -144,7 +146,7 @@ export class DeviceTables {
   #bind(cache: BindingCache, slot: number, kind: number, domain: number, pasid: number, flags: number): void {
     const s = cache.state;
     const space = kind === BINDING.second ? domainSpace(domain) : pasidSpace(domain, Math.max(pasid, 0));
-    s.key[slot] = -1;
+    cache.drop(slot);
     s.kind[slot] = kind;
     s.domain[slot] = domain;
     s.pasid[slot] = pasid;
@@ -159,13 +161,12 @@ export class DeviceTables {
   /** Leaves what the context entry says in #directory, #contextFlags and #ridPasid. */
   #findContext(requester: Bdf): number {
     const cache = this.#contexts;
-    const key = bindingKey(requester, -1);
-    let slot = cache.find(key);
+    let slot = cache.find(requester, -1);
     if (slot < 0) {
-      slot = cache.slotOf(key);
+      slot = cache.slotOf(requester, -1);
       const reason = this.#loadContext(requester, slot);
       if (reason !== FAULT.none) return reason;
-      cache.state.key[slot] = key;
+      cache.keep(slot, requester, -1);
     }
     const s = cache.state;
     this.#directory = s.second[slot]!;

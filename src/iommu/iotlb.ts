@@ -17,6 +17,10 @@ const PLACES = SMALL + LARGE + HUGE;
 const PAGE_4K = 2 ** 12;
 const PAGE_2M = 2 ** 21;
 const PAGE_1G = 2 ** 30;
+/** Multiplied by instead of divided: exact, as all are powers of two, and faster. */
+const PER_4K = 2 ** -12;
+const PER_2M = 2 ** -21;
+const PER_1G = 2 ** -30;
 
 export type IotlbState = {
   /** Number of the page (address / its size), −1 for none; {@link IotlbState.space}, host address and permissions of it. */
@@ -44,19 +48,29 @@ export class Iotlb {
 
   /** Place of the translation of `address`, −1 for none. @param salt of the space */
   find(space: number, salt: number, address: PhysAddr): number {
-    const page = Math.floor(address / PAGE_4K);
+    const page = Math.floor(address * PER_4K);
     const slot = (page ^ salt) & (SMALL - 1);
     if (this.#page[slot] === page && this.#space[slot] === space) return slot;
     return this.state.large ? this.#findLarge(space, salt, address) : -1;
   }
 
   #findLarge(space: number, salt: number, address: PhysAddr): number {
-    const large = Math.floor(address / PAGE_2M);
+    const large = Math.floor(address * PER_2M);
     const slot = LARGE_BASE + ((large ^ salt) & (LARGE - 1));
     if (this.#page[slot] === large && this.#space[slot] === space) return slot;
-    const huge = Math.floor(address / PAGE_1G);
+    const huge = Math.floor(address * PER_1G);
     const last = HUGE_BASE + ((huge ^ salt) & (HUGE - 1));
     return this.#page[last] === huge && this.#space[last] === space ? last : -1;
+  }
+
+  /** Where `address`, in the page at a place, lies in memory. */
+  hostOf(slot: number, address: PhysAddr): PhysAddr {
+    return this.host[slot]! + (address - this.#page[slot]! * this.sizeAt(slot));
+  }
+
+  /** Bytes from `address` to the end of the page at a place. */
+  restOf(slot: number, address: PhysAddr): number {
+    return (this.#page[slot]! + 1) * this.sizeAt(slot) - address;
   }
 
   /** Size of the page at a place. */

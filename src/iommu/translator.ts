@@ -81,11 +81,10 @@ export class Translator implements DmaRemapper {
     if (place < 0) return this.#walk(requester, slot, address, access, length, wanted, cause);
     if ((this.#iotlb.rights[place]! & wanted) === wanted) {
       this.counts.hits++;
-      const size = this.#iotlb.sizeAt(place);
-      const offset = address % size;
-      const host = this.#iotlb.host[place]! + offset;
-      if (size - offset >= length) this.span = length > 0 ? length : 1;
-      else this.#run(slot, address, host, size - offset, length, wanted);
+      const host = this.#iotlb.hostOf(place, address);
+      const rest = this.#iotlb.restOf(place, address);
+      if (rest >= length) this.span = length > 0 ? length : 1;
+      else this.#run(slot, address, host, rest, length, wanted);
       return host;
     }
     if (kind !== BINDING.second) return this.#walk(requester, slot, address, access, length, wanted, cause);
@@ -104,10 +103,9 @@ export class Translator implements DmaRemapper {
     while (span < length) {
       const place = iotlb.find(space, salt, address + span);
       if (place < 0 || (iotlb.rights[place]! & wanted) !== wanted) break;
-      const size = iotlb.sizeAt(place);
-      if (iotlb.host[place]! + ((address + span) % size) !== host + span) break;
+      if (iotlb.hostOf(place, address + span) !== host + span) break;
       this.counts.hits++;
-      span += size - ((address + span) % size);
+      span += iotlb.restOf(place, address + span);
     }
     this.span = Math.min(span, length);
   }
