@@ -250,6 +250,12 @@ describe("virtio: queues (4.1.4.3)", () => {
     expect(rig.part.state.device.own.rung).toEqual([]);
     driver.ready();
     expect(rig.part.state.device.own.rung).toEqual([1]);
+    driver.status = 0;
+    driver.notify(1);
+    driver.status = 0;
+    ready();
+    expect(rig.part.state.device.own.rung).toEqual([]);
+    driver.notify(1);
     driver.notify(0);
     rig.board.space.write(driver.notifyBase + 8, 2, 2);
     rig.board.space.write(driver.notifyBase + 2, 2, 1);
@@ -343,11 +349,11 @@ describe("virtio: configuration access capability (4.1.4.9)", () => {
     for (const [bar, offset, length] of [
       [1, 0, 4],
       [0, 20, 3],
-      [0, 21, 2],
+      [0, 19, 2],
       [0, 0x4000, 4],
       [2, 0, 2],
     ] as const) {
-      rig.part.configWrite(access(bar, offset, length), 4, 0x11);
+      rig.part.configWrite(access(bar, offset, length), 4, 0x11111111);
       expect(driver.status).toBe(0);
     }
   });

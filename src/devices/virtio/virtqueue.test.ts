@@ -165,6 +165,22 @@ describe("split virtqueue: notifications (2.7.7, 2.7.10)", () => {
     rig.run(1);
     expect([ring.usedIndex, rig.pin]).toEqual([2, true]);
   });
+  it("a doorbell while the device is at work neither hastens nor delays anything", () => {
+    const { rig, driver, ring } = start();
+    ring.add(one);
+    ring.kick();
+    rig.run(50);
+    driver.notify(0);
+    rig.run(49);
+    expect(rig.part.chains).toHaveLength(0);
+    rig.run(1);
+    expect(rig.part.chains).toHaveLength(1);
+    driver.notify(0);
+    rig.run(999);
+    expect(ring.usedIndex).toBe(0);
+    rig.run(1);
+    expect(ring.usedIndex).toBe(1);
+  });
   it("doorbell, descriptor, completion and message are one chain of causes", () => {
     const { rig, driver, ring } = start();
     const events: { kind: number; a: number; b: number; id: number; cause: number }[] = [];
