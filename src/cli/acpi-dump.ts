@@ -8,7 +8,7 @@ import { MIB } from "../base/units.ts";
 import { firmwareTables } from "../firmware/firmware-tables.ts";
 import { boardFacts } from "../machine/board-facts.ts";
 import { STATUS } from "../machine/exit.ts";
-import { MAX_CPUS } from "../machine/pc.ts";
+import { MAX_CPUS } from "../machine/pc-options.ts";
 import { processorFacts } from "../machine/processor.ts";
 import { OutputFile, reasonOf } from "./files.ts";
 import type { AcpiOptions } from "./options.ts";

@@ -3,7 +3,8 @@ import { HostError } from "../base/assert.ts";
 import { MIB } from "../base/units.ts";
 import { FakeProcessor, type FakeProgram } from "./fake-processor.ts";
 import { PORT } from "./memory-map.ts";
-import { Pc, type PcOptions } from "./pc.ts";
+import { Pc } from "./pc.ts";
+import type { PcOptions } from "./pc-options.ts";
 import type { ProcessorOptions } from "./processor.ts";
 
 /** A boot sector: the contents do not matter to a processor without instructions. */

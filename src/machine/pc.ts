@@ -3,11 +3,10 @@
  */
 import { HostError } from "../base/assert.ts";
 import { type Bdf, MIB, type Ns, PAGE } from "../base/units.ts";
-import type { Vendor } from "../cpu/model.ts";
 import { PHYSICAL_BITS } from "../cpu/system/control-bits.ts";
 import { AcpiPm } from "../devices/acpi-pm.ts";
 import { DebugConsolePort, ExitPort, PostCodePort } from "../devices/debug-ports.ts";
-import { DiskImage, type DiskImageOptions } from "../devices/disk-image.ts";
+import { DiskImage } from "../devices/disk-image.ts";
 import { FwCfg } from "../devices/fw-cfg.ts";
 import { Hpet } from "../devices/hpet.ts";
 import { I8042 } from "../devices/i8042.ts";
@@ -18,11 +17,10 @@ import { Ps2Mouse } from "../devices/ps2-mouse.ts";
 import { Rtc } from "../devices/rtc.ts";
 import { SystemControl } from "../devices/system-control.ts";
 import { Uart16550 } from "../devices/uart16550.ts";
-import type { BootFile, BootPlan, LinuxEntry, MemoryFacts } from "../firmware/boot-plan.ts";
+import type { BootPlan, MemoryFacts } from "../firmware/boot-plan.ts";
 import { e820 } from "../firmware/e820.ts";
 import { type FirmwareTables, firmwareTables } from "../firmware/firmware-tables.ts";
 import { loadImage } from "../firmware/load-image.ts";
-import type { Vtd } from "../iommu/vtd.ts";
 import { ApicFabric } from "../intc/apic-fabric.ts";
 import { IoApic } from "../intc/ioapic.ts";
 import { LocalApic } from "../intc/lapic.ts";
@@ -36,6 +34,7 @@ import { PortSpace } from "../memory/port-space.ts";
 import { Ram } from "../memory/ram.ts";
 import { PIRQ_COUNT } from "../pci/chipset.regs.ts";
 import { Line, type LinePin } from "../ports/line.ts";
+import type { CpuBus } from "../ports/cpu-bus.ts";
 import type { Part, ResetKind } from "../ports/part.ts";
 import type { Window } from "../ports/window.ts";
 import { firstChoice } from "../sim/choice.ts";
@@ -45,68 +44,24 @@ import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
 import { boardFacts, type OptionalPart } from "./board-facts.ts";
 import { BIOS_WINDOW, BiosServices, startBiosTimer } from "./bios-services.ts";
+import { CacheBoard } from "./cache-board.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
-import { HPET_REQUESTER, IOAPIC_REQUESTER, type IommuSpec, makeIommu, remappingFacts } from "./iommu-board.ts";
+import { HPET_REQUESTER, IOAPIC_REQUESTER, type Iommu, makeIommu, remappingFacts } from "./iommu-board.ts";
 import { EXTINT_PIN, IRQ, IRQ_LINES } from "./irq-map.ts";
 import { IsaBoard } from "./isa-board.ts";
-import type { NetworkOptions } from "./networks.ts";
 import { ECAM, PCI_PLACE, PIRQ_ACTIVE_LOW, PIRQ_FIRST_LINE } from "./pci-map.ts";
 import { PciBoard } from "./pci-board.ts";
-import type { DeviceSpec } from "./pci-devices.ts";
 import { setUpPci } from "./pci-setup.ts";
 import { HIGH_RAM_BASE, HPET_BASE, IOAPIC_BASE, PORT, splitRam, TESTDEV_BASE, VIDEO_HOLE } from "./memory-map.ts";
 import { firmwareMtrrs } from "./mtrrs.ts";
-import { type BoardProcessor, engineArea, processorFacts, type ProcessorOptions, processorMaker } from "./processor.ts";
+import { MAX_CPUS, type PcOptions } from "./pc-options.ts";
+import { type BoardProcessor, engineArea, processorFacts, processorMaker } from "./processor.ts";
 import { cmosMemory, enterVirtualWire, initialisePics, resetParts } from "./reset.ts";
 import { Scheduler, STOP } from "./scheduler.ts";
 import { SeededChoice } from "./seeded-choice.ts";
 import { SerialFeed } from "./serial-feed.ts";
 import { hashMachine, loadMachine, type Snapshot, type Stateful, saveMachine } from "./snapshot.ts";
-
-export const MAX_CPUS = 64;
-
-export type PcOptions = {
-  /** 1 … 64. */
-  readonly cpus: number;
-  /** Bytes of RAM. */
-  readonly memory: number;
-  /** Null: nothing is loaded, and CPU 0 must know by itself what to run (scenario.ts). */
-  readonly image: BootFile | null;
-  readonly modules?: readonly BootFile[];
-  /** For Linux only. */
-  readonly initrd?: BootFile | null;
-  /** How a Linux kernel is entered; without it, the loader decides. */
-  readonly entry?: LinuxEntry | null;
-  readonly vendor?: Vendor;
-  /** `+name` and `-name`. */
-  readonly features?: readonly string[];
-  /** Draws the free choices (slice lengths); without it the first alternative is taken everywhere. */
-  readonly seed?: number;
-  /** Instructions per slice. */
-  readonly slice?: number;
-  readonly testDevices?: boolean;
-  /** Remapping hardware before DMA and interrupts. */
-  readonly iommu?: IommuSpec | null;
-  /** Parts that this board does not have. */
-  readonly without?: readonly OptionalPart[];
-  /** PCI functions to add. */
-  readonly devices?: readonly DeviceSpec[];
-  /** What the networks of `net=user` interfaces offer. */
-  readonly network?: NetworkOptions;
-  /** A virtio block device each. */
-  readonly disks?: readonly Omit<DiskImageOptions, "name">[];
-  /** A floppy disk drive each. */
-  readonly floppies?: readonly Omit<DiskImageOptions, "name">[];
-  /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
-  readonly noReboot?: boolean;
-  /** A byte left the serial port. */
-  readonly onSerial?: (byte: number) => void;
-  /** A byte was written to the debug console, port 0xE9. */
-  readonly onDebug?: (byte: number) => void;
-  /** For tests of the board alone. */
-  readonly makeProcessor?: (options: ProcessorOptions) => BoardProcessor;
-};
 
 export class Pc implements Stateful {
   readonly clock = new Clock();
@@ -123,7 +78,7 @@ export class Pc implements Stateful {
   readonly pic: PicPair;
   readonly ioapic: IoApic;
   /** Null without `iommu`. */
-  readonly iommu: Vtd | null;
+  readonly iommu: Iommu | null;
   readonly isa: IsaBoard;
   readonly pci: PciBoard;
   readonly uart: Uart16550;
@@ -142,6 +97,7 @@ export class Pc implements Stateful {
   readonly #fabric = new ApicFabric();
   readonly #msi: MsiDecode;
   readonly #dmaPath: BusPath;
+  readonly #caches: CacheBoard | null;
   readonly #a20: A20Gate;
   readonly #nmiGate = new NmiGate();
   readonly #nmiLine: Line;
@@ -180,6 +136,8 @@ export class Pc implements Stateful {
     this.ram = new Ram(buffer, engineBytes, memory, new Uint8Array(buffer, codePages, memory / PAGE));
     this.space = new AddressSpace(this.ram);
     this.#mapRam(low, high);
+    const { caches: spec = null } = options;
+    this.#caches = spec === null ? null : new CacheBoard(spec, this.ram, cpus, this.queue);
 
     const lines = IRQ_LINES.map(({ name, irq }) => new Line(name, irq, this.trace));
     this.#irqs = new Map(lines.map(line => [line.index, line]));
@@ -187,9 +145,16 @@ export class Pc implements Stateful {
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
     const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi };
-    this.iommu = iommu === null ? null : this.#add(makeIommu(iommu, surroundings));
-    const msi = this.iommu?.interrupts ?? this.#msi;
-    this.#dmaPath = { space: this.space, msi, trace: this.trace, remap: this.iommu?.dma ?? null };
+    this.iommu = iommu === null ? null : makeIommu(iommu, surroundings);
+    for (const remapper of this.iommu?.units ?? []) this.#add(remapper);
+    const msi = this.iommu?.msi ?? this.#msi;
+    this.#dmaPath = {
+      space: this.space,
+      msi,
+      trace: this.trace,
+      remap: this.iommu?.remap ?? null,
+      caches: this.#caches?.dma ?? null,
+    };
     this.pic = this.#add(new PicPair(this.trace));
     const unit = this.iommu?.interrupts ?? null;
     const ioapicRemapping = unit === null ? null : { unit, requester: IOAPIC_REQUESTER };
@@ -200,6 +165,7 @@ export class Pc implements Stateful {
     this.#add(this.#fabric);
     this.#add(this.#nmiGate);
     const wires = this.#makeProcessors();
+    for (const part of this.#caches?.parts ?? []) this.#add(part);
     this.#connectControllers();
 
     this.uart = this.#makeSerial();
@@ -262,7 +228,7 @@ export class Pc implements Stateful {
         bsp,
         memory: this.#memory,
         ram,
-        bus: new CpuBusPort(index, this.space, this.ports, trace),
+        bus: this.#busOf(index),
         apic,
         clock,
         trace,
@@ -273,6 +239,12 @@ export class Pc implements Stateful {
       this.cpus.push(this.#add(cpu));
       return wires;
     });
+  }
+
+  /** The way of processor `index` to memory and ports. */
+  #busOf(index: number): CpuBus {
+    const bus = new CpuBusPort(index, this.space, this.ports, this.trace);
+    return this.#caches === null ? bus : this.#caches.busOf(index, bus);
   }
 
   #connectControllers(): void {
@@ -561,9 +533,7 @@ export class Pc implements Stateful {
   }
 
   /** A bus master beside the board's own devices. */
-  busMaster(requester: Bdf): BusMaster {
-    return new BusMaster(requester, this.#dmaPath);
-  }
+  readonly busMaster = (requester: Bdf): BusMaster => new BusMaster(requester, this.#dmaPath);
 
   /** 32 hexadecimal digits over the whole state. */
   stateHash(): string {

@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { MIB } from "../../src/base/units.ts";
-import { Pc, type PcOptions } from "../../src/machine/pc.ts";
+import { Pc } from "../../src/machine/pc.ts";
+import type { PcOptions } from "../../src/machine/pc-options.ts";
 import { Rng } from "../../src/sim/rng.ts";
 
 const folder = new URL("../../guests/", import.meta.url);

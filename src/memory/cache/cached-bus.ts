@@ -91,6 +91,10 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
     this.#age?.cancel();
   }
 
+  restored(): void {
+    this.#page = -1;
+  }
+
   // --- CpuBus -----------------------------------------------------------------------------------------------------------------------------------------
 
   get generation(): number {
