@@ -19,13 +19,14 @@ const IRQ_TABLE = 0x8000;
 
 describe("--iommu", () => {
   test("vtd, with its keys", () => {
-    expect(parseIommu("vtd")).toEqual({ levels: 4, scalable: false, interrupts: true });
-    expect(parseIommu("vtd,width=57,scalable=on,intremap=off")).toEqual({
+    expect(parseIommu("vtd")).toEqual({ levels: 4, scalable: false, interrupts: true, own: [] });
+    expect(parseIommu("vtd,width=57,scalable=on,intremap=off")).toMatchObject({
       levels: 5,
       scalable: true,
       interrupts: false,
     });
     expect(parseIommu("vtd,width=39").levels).toBe(3);
+    expect(parseIommu("vtd,own=3+1c.5").own).toEqual([0x18, 0xe5]);
   });
   test.each([
     "amd",
@@ -35,6 +36,9 @@ describe("--iommu", () => {
     "vtd,scalable",
     "vtd,scalable=yes",
     "vtd,width=39,width=48",
+    "vtd,own=20",
+    "vtd,own=3.8",
+    "vtd,own=",
     "vtd,",
   ])("%j is refused with one line and status 64", text => {
     expect(() => parseIommu(text)).toThrow(
@@ -46,6 +50,11 @@ describe("--iommu", () => {
     expect(facts).toMatchObject({ hostBits: 40, interruptRemapping: true });
     expect(facts.units).toMatchObject([{ base: 0xfed90000, all: true, scopes: [{ type: 3 }, { type: 4 }] }]);
     expect(remappingFacts(parseIommu("vtd,intremap=off"), 0, false).units[0]!.scopes.length).toBe(1);
+    // A unit that has all of PCI comes after all others (8.3).
+    expect(remappingFacts(parseIommu("vtd,own=3"), 0, true).units).toMatchObject([
+      { base: 0xfed91000, all: false, scopes: [{ type: 1, requester: 0x18 }] },
+      { base: 0xfed90000, all: true },
+    ]);
   });
 });
 
@@ -58,7 +67,7 @@ function board() {
   const plain: number[] = [];
   const bus = { send: (message: InterruptMessage) => sent.push(message) };
   const msi = { msi: (address: number) => void plain.push(address) };
-  const unit = makeIommu(parseIommu("vtd"), { space, bus, msi, trace });
+  const unit = makeIommu(parseIommu("vtd"), { space, bus, msi, trace }).units[0]!;
   unit.reset("enter", "power");
   const write = (offset: number, value: number): void => space.write(VTD_BASE + offset, 4, value >>> 0);
   const put = (at: number, value: number): void => space.writePair(at, 8, value % 2 ** 32, Math.floor(value / 2 ** 32));
