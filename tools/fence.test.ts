@@ -25,6 +25,8 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
   devices: ["base", "sim", "ports", "pci"],
   firmware: ["base", "ports"],
   kernel: ["base", "ports"],
+  // The package's entry for programs.
+  "index.ts": ["base", "sim", "ports", "machine", "check", "export"],
   machine: [...["base", "sim", "ports", "memory", "intc", "cpu", "pci", "iommu", "dma", "net", "devices", "firmware"]],
   check: ["base", "sim", "ports"],
   export: ["base", "sim", "ports", "check"],
@@ -38,7 +40,7 @@ const MAY_IMPORT: { readonly [folder: string]: readonly string[] } = {
 const PACKAGES: { readonly [folder: string]: readonly string[] } = {
   export: ["@bufbuild/protobuf/wire"],
   firmware: ["fflate", "fzstd"],
-  cli: ["commander", "valibot", "iced-x86"],
+  cli: ["commander", "valibot", "iced-x86", "esbuild"],
 };
 /** The host: only the command line knows that there is one. */
 const HOST_FOLDERS = ["cli"];

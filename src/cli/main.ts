@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { HostError, ModelBug } from "../base/assert.ts";
 import { usePrebuiltInterpreter } from "../cpu/engine.ts";
 import { dumpTables } from "./acpi-dump.ts";
-import { parseCommandLine } from "./options.ts";
+import { parseCommandLine, type RunOptions } from "./options.ts";
 import { Session } from "./session.ts";
 
 /** The bundled demonstration, seen from dist/iretq.js or from src/cli/main.ts. */
@@ -24,6 +24,19 @@ function findInterpreter(): void {
   if (existsSync(code)) usePrebuiltInterpreter(new Uint8Array(readFileSync(code)));
 }
 
+async function run(options: RunOptions): Promise<number> {
+  const { image } = options;
+  if (image === null || !/\.[cm]?[tj]s$/.test(image)) return await new Session(options, demoPath()).run();
+  // Only scenarios need a compiler.
+  const { loadScenario, scenarioError } = await import("./scenario-loader.ts");
+  const scenario = await loadScenario(image);
+  try {
+    return await new Session(options, demoPath(), scenario).run();
+  } catch (error) {
+    throw scenarioError(error, image);
+  }
+}
+
 async function main(): Promise<number> {
   // Whoever read our output may have gone (`iretq --help | head -1`): no reason for a stack trace. A run looks at this more closely (console.ts).
   process.stdout.on("error", () => {});
@@ -36,7 +49,7 @@ async function main(): Promise<number> {
       return 0;
     }
     findInterpreter();
-    return await new Session(parsed.options, demoPath()).run();
+    return await run(parsed.options);
   } catch (error) {
     if (error instanceof HostError) {
       process.stderr.write(`iretq: ${error.message}\n`);

@@ -8,8 +8,11 @@ import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
 import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
+import { COST_TABLES } from "../ports/cost-tables.ts";
+import type { CostTable } from "../ports/task.ts";
 import { type DiskOption, parseDisk } from "./disks.ts";
 import {
+  Costs,
   Count,
   Duration,
   Entry,
@@ -31,6 +34,10 @@ export type RunOptions = {
   readonly image: string | null;
   readonly cpus: number;
   readonly memory: number;
+  /** Whether the user said so; a scenario has its own. */
+  readonly chosen: { readonly cpus: boolean; readonly memory: boolean };
+  /** Cost table of a scenario's cores; null: the scenario's own. */
+  readonly costs: CostTable | null;
   readonly append: string;
   /** `FILE ARGUMENTS…` each. */
   readonly modules: readonly string[];
@@ -97,6 +104,7 @@ type Raw = {
   without?: string;
   reboot: boolean;
   gdb?: string;
+  costs?: string;
 };
 
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
@@ -112,6 +120,7 @@ Examples:
   iretq run vmlinuz --initrd initrd.img --append "console=ttyS0"
   iretq run kernel.elf --max-time 2s --report report.json --trace run.pftrace
   iretq run kernel.elf --log irq,exc 2> log.txt
+  iretq run examples/1-first-interrupt.ts --costs desktop
 `;
 
 const WITHOUT = "parts that the board does not have: hpet, pm-timer";
@@ -143,17 +152,23 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
+    .option("--costs <name>", `cost table of a scenario's cores: ${Object.keys(COST_TABLES).join(", ")}`)
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
 }
 
-function toOptions(image: string | null, raw: Raw): RunOptions {
+function toOptions(image: string | null, raw: Raw, command: Command): RunOptions {
   const given = <T>(text: string | undefined, parse: (text: string) => T, otherwise: T): T =>
     text === undefined ? otherwise : parse(text);
   return {
     image: image === null ? null : parseValue(FileName, "image", image),
     cpus: parseValue(PositiveCount, "--cpus", raw.cpus),
     memory: parseValue(Size, "--memory", raw.memory),
+    chosen: {
+      cpus: command.getOptionValueSource("cpus") === "cli",
+      memory: command.getOptionValueSource("memory") === "cli",
+    },
+    costs: given<CostTable | null>(raw.costs, text => COST_TABLES[parseValue(Costs, "--costs", text)], null),
     append: raw.append ?? "",
     initrd: given<string | null>(raw.initrd, text => parseValue(FileName, "--initrd", text), null),
     entry: parseValue(Entry, "--entry", raw.entry ?? "auto"),
@@ -192,17 +207,20 @@ export function parseCommandLine(args: readonly string[], write: (text: string) 
     .version(VERSION)
     .addHelpText("after", EXAMPLES);
   const run = quiet(program.command("run"))
-    .description("boot a kernel: Linux, multiboot 1 or 2, or boot sectors")
-    .argument("<image>", "Linux bzImage or vmlinux, multiboot kernel (ELF, or raw with load addresses) or boot sectors")
+    .description("boot a kernel: Linux, multiboot 1 or 2, or boot sectors; or run a scenario in TypeScript")
+    .argument(
+      "<image>",
+      "Linux bzImage or vmlinux, multiboot kernel (ELF, or raw with load addresses), boot sectors, or a scenario (.ts)",
+    )
     .option("--initrd <file>", "Linux' initial RAM disk")
     .option("--entry <kind>", "how a Linux kernel starts: auto, linux64, linux32, linux16 (real mode) or pvh", "auto")
     .option("--no-unpack", "let a compressed Linux kernel unpack itself");
   addRunOptions(run, "1", "256M").action((image: string, raw: Raw) => {
-    parsed = { kind: "run", options: toOptions(image, raw) };
+    parsed = { kind: "run", options: toOptions(image, raw, run) };
   });
   const demo = quiet(program.command("demo")).description("boot the bundled demonstration on two CPUs");
   addRunOptions(demo, "2", "64M").action((raw: Raw) => {
-    parsed = { kind: "run", options: toOptions(null, raw) };
+    parsed = { kind: "run", options: toOptions(null, raw, demo) };
   });
   quiet(program.command("acpi"))
     .description("write the firmware tables of such a PC as files")

@@ -13,6 +13,8 @@ import { HostError } from "../base/assert.ts";
 import { unpackKernel } from "../firmware/unpack-kernel.ts";
 import { type Exit, STATUS } from "../machine/exit.ts";
 import { Pc } from "../machine/pc.ts";
+import { type Scenario, ScriptedMachine } from "../machine/scenario.ts";
+import { describeCosts } from "../ports/cost-tables.ts";
 import { Console } from "./console.ts";
 import { diskFiles, HostDisks } from "./disks.ts";
 import { eventNames } from "./event-names.ts";
@@ -39,6 +41,8 @@ export class Session {
   readonly #console = new Console();
   readonly #stats: InterruptStats;
   readonly #pc: Pc;
+  /** Null when a kernel image runs. */
+  readonly #scripted: ScriptedMachine | null;
   readonly #names: EventNames;
   readonly #trace: { file: OutputFile; writer: PerfettoTrace } | null;
   readonly #report: OutputFile | null;
@@ -47,12 +51,12 @@ export class Session {
   #began = performance.now();
   readonly #gdb: GdbServer | null;
 
-  /** @param demo path of the bundled demonstration */
-  constructor(options: RunOptions, demo: string) {
+  /** @param demo path of the bundled demonstration @param scenario what is run instead of an image */
+  constructor(options: RunOptions, demo: string, scenario: Scenario | null = null) {
     this.#options = options;
     const log = options.log === null ? null : parseLogSelection(options.log);
-    const file = readBootFile(options.image ?? demo, options.append);
-    const image = options.unpack ? unpackKernel(file) : file;
+    const file = scenario === null ? readBootFile(options.image ?? demo, options.append) : null;
+    const image = file !== null && options.unpack ? unpackKernel(file) : file;
     const initrd = options.initrd === null ? null : readBootFile(options.initrd, "");
     const modules = options.modules.map(text =>
       readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
@@ -75,10 +79,7 @@ export class Session {
     const put = (byte: number): void => this.#console.put(byte);
     const { cpus, memory, vendor, features, testDevices, devices, without, iommu, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
-    this.#pc = new Pc({
-      cpus,
-      memory,
-      image,
+    const board = {
       modules,
       initrd,
       entry: options.entry,
@@ -93,14 +94,18 @@ export class Session {
       ...seeded,
       onSerial: put,
       onDebug: put,
-    });
+    };
+    const { chosen, costs } = options;
+    const size = { ...(chosen.cpus ? { cpus } : {}), ...(chosen.memory ? { memory } : {}) };
+    this.#scripted = scenario === null ? null : new ScriptedMachine(scenario, { ...board, ...size }, costs);
+    this.#pc = this.#scripted?.pc ?? new Pc({ cpus, memory, image, ...board });
     const pc = this.#pc;
     this.#names = eventNames(pc);
     this.#gdb =
       options.gdb === null
         ? null
         : new GdbServer(pc, this.#names, this.#console.interactive, line => this.#console.line(line));
-    this.#stats = new InterruptStats(cpus);
+    this.#stats = new InterruptStats(pc.cpus.length);
     pc.trace.listen(this.#stats, InterruptStats.KINDS);
     if (log !== null) pc.trace.listen(new TextLog(this.#names, line => this.#console.line(line)), log);
     this.#report = options.report === null ? null : new OutputFile(options.report);
@@ -232,6 +237,10 @@ export class Session {
     return `${timeText(this.#pc.clock.now())} of virtual time, ${rate.toFixed(1)} M instructions/s${hint}`;
   }
 
+  #scenarioNotes(): string[] {
+    return this.#scripted === null ? [] : [describeCosts(this.#scripted.costs), ...this.#scripted.notes];
+  }
+
   async #makeReport(exit: Exit): Promise<Report> {
     const pc = this.#pc;
     const facts = {
@@ -240,10 +249,13 @@ export class Session {
       exit,
       stateHash: this.#options.stateHash ? pc.stateHash() : null,
       inputs: this.#inputs,
-      notes: await notBuiltNotes(
-        pc.cpus.map(cpu => cpu.notBuilt),
-        new CpuModel(this.#options.vendor, this.#options.features).features,
-      ),
+      notes: [
+        ...this.#scenarioNotes(),
+        ...(await notBuiltNotes(
+          pc.cpus.map(cpu => cpu.notBuilt),
+          new CpuModel(this.#options.vendor, this.#options.features).features,
+        )),
+      ],
     };
     return makeReport(facts, this.#stats, this.#names);
   }

@@ -52,6 +52,9 @@ export const FileName = v.pipe(
   v.check(text => text.trim() !== "", "is no file name"),
 );
 
+/** Name of a cost table. */
+export const Costs = v.picklist(["fixed", "desktop", "server"], "must be fixed, desktop or server");
+
 export const Vendor = v.picklist(["GenuineIntel", "AuthenticAMD"], "must be GenuineIntel or AuthenticAMD");
 
 /** A way into a Linux kernel; null for `auto`. */
