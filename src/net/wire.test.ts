@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { EthernetStation } from "../ports/ethernet.ts";
 import { isGroup, macAt, macText, parseMac, putMac } from "../ports/ethernet.ts";
@@ -130,6 +131,74 @@ describe("wire (IEEE 802.3, clause 4)", () => {
       [672, 0, 6, 61],
       [0, 1, 7, 62],
     ]);
+  });
+});
+
+describe("wire against a list of frames", () => {
+  type Sent = { arrival: number; bytes: number[] };
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ end: fc.constantFrom(0, 1), length: fc.integer({ min: 10, max: 1600 }) }) },
+    { weight: 1, arbitrary: fc.record({ end: fc.constantFrom(0, 1), length: fc.integer({ min: 8000, max: 9100 }) }) },
+    { weight: 4, arbitrary: fc.record({ pass: fc.integer({ min: 0, max: 60_000 }) }) },
+    { weight: 1, arbitrary: fc.record({ up: fc.boolean() }) },
+  );
+  it("accepts, delays and delivers the same, whatever is sent and when", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), fc.constantFrom(10, 1000, 2500), (steps, megabits) => {
+        const queue = new EventQueue(new Clock());
+        const wire = new EthernetWire({ name: "wire", queue, megabits, latency: 777 });
+        const seen: { end: number; at: number; bytes: number[] }[] = [];
+        const expected: typeof seen = [];
+        const onWay: [Sent[], Sent[]] = [[], []];
+        const idle = [0, 0];
+        let up = true;
+        [0, 1].forEach(end => {
+          const receive = (bytes: Uint8Array, length: number): void =>
+            void seen.push({ end, at: queue.clock.now(), bytes: [...bytes.subarray(0, length)] });
+          wire.ports[end]!.connect({ receive, linkChanged: () => {} });
+        });
+        const pass = (ns: number): void => {
+          const until = queue.clock.now() + ns;
+          while (queue.nextDeadline() <= until) {
+            queue.clock.advanceTo(queue.nextDeadline());
+            queue.runDue();
+          }
+          queue.clock.advanceTo(until);
+          onWay.forEach((lane, end) => {
+            for (const { arrival, bytes } of lane.filter(sent => sent.arrival <= until))
+              expected.push({ end: 1 - end, at: arrival, bytes });
+            onWay[end] = lane.filter(sent => sent.arrival > until);
+          });
+        };
+        steps.forEach((what, n) => {
+          if ("pass" in what) pass(what.pass);
+          else if ("up" in what) {
+            if (what.up !== up) {
+              for (const lane of onWay) lane.length = 0;
+              idle.fill(0);
+            }
+            up = what.up;
+            wire.setLink(up);
+          } else {
+            const { end, length } = what;
+            const lane = onWay[end]!;
+            const bytes = Uint8Array.from({ length }, (_, i) => (n * 31 + i) & 255);
+            const room = lane.length < 128 && lane.reduce((sum, sent) => sum + sent.bytes.length, length) <= 65536;
+            const accepted = up && length >= 14 && length <= 9018 && room;
+            expect(wire.ports[end]!.send(bytes, length, 0)).toBe(accepted);
+            if (!accepted) return;
+            const start = Math.max(queue.clock.now(), idle[end]!);
+            idle[end] = start + Math.ceil(((Math.max(60, length) + 24) * 8000) / megabits);
+            lane.push({ arrival: idle[end]! + 777, bytes: [...bytes] });
+          }
+        });
+        pass(1e9);
+        const order = (list: typeof seen): string[] =>
+          [0, 1].flatMap(end => list.filter(one => one.end === end).map(one => `${end} ${one.at} ${one.bytes.join()}`));
+        expect(order(seen)).toEqual(order(expected));
+      }),
+      { numRuns: 150 },
+    );
   });
 });
 
