@@ -13,6 +13,8 @@ export type VtdFeatures = {
   readonly scalable: boolean;
   /** Remapping of interrupts, with 32-bit destinations and posting. */
   readonly interrupts: boolean;
+  /** Tables are read through the processors' caches. */
+  readonly coherent?: boolean;
 };
 
 const SUPERPAGES_2M_1G = 3;
@@ -20,7 +22,7 @@ const PASID_BITS = 20;
 const MAX_HANDLE_MASK = 15;
 
 /** CAP and ECAP, two words each. */
-export function capabilities({ levels, scalable, interrupts }: VtdFeatures): Uint32Array {
+export function capabilities({ levels, scalable, interrupts, coherent = true }: VtdFeatures): Uint32Array {
   const widths = (levels >= 3 ? 2 : 0) | (levels >= 4 ? 4 : 0) | (levels >= 5 ? 8 : 0);
   const faultOffset = VTD.FRCD / 16;
   let [capLow, capHigh, low, high] = [0, 0, 0, 0];
@@ -37,7 +39,8 @@ export function capabilities({ levels, scalable, interrupts }: VtdFeatures): Uin
   if (scalable) capHigh |= CAP.firstLevel1G.mask;
   if (scalable && levels === 5) capHigh |= CAP.firstLevel5.mask;
   if (interrupts) capHigh |= CAP.postedInterrupts.mask;
-  low |= ECAP.coherent.mask | ECAP.queuedInvalidation.mask | ECAP.passThrough.mask | ECAP.snoopControl.mask;
+  if (coherent) low |= ECAP.coherent.mask;
+  low |= ECAP.queuedInvalidation.mask | ECAP.passThrough.mask | ECAP.snoopControl.mask;
   if (interrupts) low |= ECAP.interruptRemapping.mask | ECAP.extendedInterruptMode.mask;
   low = ECAP.iotlbOffset.put(low >>> 0, VTD.IVA / 16);
   if (interrupts) low = ECAP.maxHandleMask.put(low, MAX_HANDLE_MASK);
@@ -45,7 +48,8 @@ export function capabilities({ levels, scalable, interrupts }: VtdFeatures): Uin
     low |= ECAP.nesting.mask | ECAP.executeRequests.mask | ECAP.supervisorRequests.mask;
     high = ECAP.pasidSizeHigh.put(high, PASID_BITS - 1);
     high |= ECAP.pasid.mask | ECAP.scalable.mask | ECAP.secondLevel.mask | ECAP.firstLevel.mask;
-    high |= ECAP.scalableCoherent.mask | ECAP.ridPasid.mask | ECAP.ridPrivileged.mask;
+    if (coherent) high |= ECAP.scalableCoherent.mask;
+    high |= ECAP.ridPasid.mask | ECAP.ridPrivileged.mask;
   }
   high |= ECAP.abortMode.mask;
   return Uint32Array.of(capLow, capHigh, low, high);

@@ -58,6 +58,31 @@ describe("--iommu", () => {
   });
 });
 
+test("tables are read through the caches; on a machine without coherence they are not, and ECAP.C says so", () => {
+  const space = new AddressSpace(new Ram(new ArrayBuffer(RAM), 0, RAM));
+  space.mapRam("ram", 0, RAM, 0);
+  const trace = new Trace(new Clock());
+  // A line with the root entry in it, newer than memory.
+  const snooped = {
+    copyOut: (_: number, into: Uint8Array, at: number, length: number) => void into.fill(0xff, at, at + length),
+    copyIn: () => {},
+  };
+  const ask = (coherent: boolean): number[] => {
+    const caches = { snooped, unsnooped: space.ram, coherent };
+    const around = { space, trace, caches, bus: { send: () => 0 }, msi: { msi: () => {} } };
+    const unit = makeIommu(parseIommu("vtd"), around).units[0]!;
+    unit.reset("enter", "power");
+    unit.write(0x18, 4, 1 << 30);
+    unit.write(0x18, 4, (1 << 31) >>> 0);
+    unit.dma.translate(DEVICE, 0, 1, 4, 0);
+    for (const region of space.regions()) if (region.base === VTD_BASE) space.unmap(region);
+    return [unit.read(0x10) & 1, unit.read(0x40c) & 0xff];
+  };
+  // All ones has reserved bits set; memory has no present entry.
+  expect(ask(true)).toEqual([1, 0xa]);
+  expect(ask(false)).toEqual([0, 1]);
+});
+
 /** A board of memory, a unit and one bus master, whose domain has {@link MAPPED} and nothing else. */
 function board() {
   const space = new AddressSpace(new Ram(new ArrayBuffer(RAM), 0, RAM));
@@ -67,7 +92,7 @@ function board() {
   const plain: number[] = [];
   const bus = { send: (message: InterruptMessage) => sent.push(message) };
   const msi = { msi: (address: number) => void plain.push(address) };
-  const unit = makeIommu(parseIommu("vtd"), { space, bus, msi, trace }).units[0]!;
+  const unit = makeIommu(parseIommu("vtd"), { space, bus, msi, trace, caches: null }).units[0]!;
   unit.reset("enter", "power");
   const write = (offset: number, value: number): void => space.write(VTD_BASE + offset, 4, value >>> 0);
   const put = (at: number, value: number): void => space.writePair(at, 8, value % 2 ** 32, Math.floor(value / 2 ** 32));
@@ -138,7 +163,8 @@ describe("a hostile device", () => {
       for (let record = 0; record < 8; record++) {
         const top = space.read(VTD_BASE + 0x40c + 16 * record, 4);
         if (top >>> 31 === 0) continue;
-        expect(space.read(VTD_BASE + 0x408 + 16 * record, 4) & 0xffff).toBe(DEVICE);
+        const source = space.read(VTD_BASE + 0x408 + 16 * record, 4) & 0xffff;
+        if (source !== DEVICE) expect(source).toBe(DEVICE);
         reads.recorded++;
         write(0x40c + 16 * record, 0x8000_0000);
       }
@@ -173,5 +199,5 @@ describe("a hostile device", () => {
     expect(unit.interrupts.counts).toMatchObject({ remapped: 0, posted: 0, blocked: messages });
     expect(reads.recorded + unit.dma.counts.lost + unit.interrupts.counts.lost).toBe(requests + messages);
     expect(reads.recorded).toBeGreaterThan(ATTEMPTS / 4);
-  }, 120_000);
+  }, 1_200_000);
 });

@@ -13,6 +13,8 @@ import { devfnOf } from "../pci/bus.ts";
 import type { DmaRemapper } from "../ports/dma-remap.ts";
 import type { InterruptRemapping } from "../ports/interrupt-remap.ts";
 import { type AddressSpace, ADDRESS_LIMIT } from "../memory/address-space.ts";
+import type { DmaCaches } from "../memory/bus-master.ts";
+import type { MemoryCopy } from "../memory/ram.ts";
 import { PAGE_KIND } from "../ports/cpu-bus.ts";
 import type { MessageBus, MsiTarget } from "../ports/message.ts";
 import type { Trace } from "../sim/trace.ts";
@@ -68,14 +70,18 @@ export function parseIommu(text: string): IommuSpec {
   return { levels, scalable: flag("scalable", false), interrupts: flag("intremap", true), own };
 }
 
-/** Guest memory as a unit reads it: RAM, and ROM for reading. */
+/** Guest memory as a unit reads it: RAM, and ROM for reading; through the processors' caches where there are some. */
 export class SpaceTableMemory implements TableMemory {
   low = 0;
   high = 0;
   readonly #space: AddressSpace;
+  readonly #memory: MemoryCopy;
+  readonly #bytes = new Uint8Array(8);
+  readonly #view = new DataView(this.#bytes.buffer);
 
-  constructor(space: AddressSpace) {
+  constructor(space: AddressSpace, memory: MemoryCopy) {
     this.#space = space;
+    this.#memory = memory;
   }
 
   #kind(address: PhysAddr): number {
@@ -85,21 +91,23 @@ export class SpaceTableMemory implements TableMemory {
   read64(address: PhysAddr): boolean {
     const kind = this.#kind(address);
     if (kind !== PAGE_KIND.ram && kind !== PAGE_KIND.rom) return false;
-    this.low = this.#space.read(address, 4);
-    this.high = this.#space.read(address + 4, 4);
+    this.#space.readBlock(address, this.#bytes, 0, 8, this.#memory);
+    this.low = this.#view.getUint32(0, true);
+    this.high = this.#view.getUint32(4, true);
     return true;
   }
 
   write64(address: PhysAddr, low: number, high: number): boolean {
     if (this.#kind(address) !== PAGE_KIND.ram) return false;
-    this.#space.writePair(address, 8, low, high);
-    return true;
+    this.#view.setUint32(0, low, true);
+    this.#view.setUint32(4, high, true);
+    return this.#space.writeBlock(address, this.#bytes, 0, 8, this.#memory);
   }
 
   write32(address: PhysAddr, value: number): boolean {
     if (this.#kind(address) !== PAGE_KIND.ram) return false;
-    this.#space.write(address, 4, value);
-    return true;
+    this.#view.setUint32(0, value, true);
+    return this.#space.writeBlock(address, this.#bytes, 0, 4, this.#memory);
   }
 }
 
@@ -108,6 +116,8 @@ export type IommuSurroundings = {
   readonly bus: MessageBus;
   readonly msi: MsiTarget;
   readonly trace: Trace;
+  /** Null: memory itself. On a machine whose devices do not look into them, tables are not looked up there either (ECAP.C). */
+  readonly caches: DmaCaches | null;
 };
 
 /** The board's remapping hardware. */
@@ -121,10 +131,12 @@ export type Iommu = {
   readonly interrupts: InterruptRemapping;
 };
 
-export function makeIommu(spec: IommuSpec, { space, bus, msi, trace }: IommuSurroundings): Iommu {
+export function makeIommu(spec: IommuSpec, { space, bus, msi, trace, caches }: IommuSurroundings): Iommu {
+  const coherent = caches?.coherent ?? true;
+  const copies = caches === null ? space.ram : coherent ? caches.snooped : caches.unsnooped;
   const make = (name: string, base: PhysAddr): Vtd => {
-    const memory = new SpaceTableMemory(space);
-    const unit = new Vtd({ ...spec, name, hostBits: PHYSICAL_BITS, memory, bus, msi, trace });
+    const memory = new SpaceTableMemory(space, copies);
+    const unit = new Vtd({ ...spec, name, coherent, hostBits: PHYSICAL_BITS, memory, bus, msi, trace });
     space.mapWindow(unit, base);
     return unit;
   };

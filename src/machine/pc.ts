@@ -144,7 +144,8 @@ export class Pc implements Stateful {
     this.#nmiLine = new Line("NMI", IRQ_LINES.length + 1, this.trace);
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
-    const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi };
+    const dmaCaches = this.#caches?.dma ?? null;
+    const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi, caches: dmaCaches };
     this.iommu = iommu === null ? null : makeIommu(iommu, surroundings);
     for (const remapper of this.iommu?.units ?? []) this.#add(remapper);
     const msi = this.iommu?.msi ?? this.#msi;
@@ -153,7 +154,7 @@ export class Pc implements Stateful {
       msi,
       trace: this.trace,
       remap: this.iommu?.remap ?? null,
-      caches: this.#caches?.dma ?? null,
+      caches: dmaCaches,
     };
     this.pic = this.#add(new PicPair(this.trace));
     const unit = this.iommu?.interrupts ?? null;
