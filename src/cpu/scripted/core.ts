@@ -78,6 +78,8 @@ export class ScriptedCore implements Processor {
   #budget = 0;
   #left = 0;
   #stopAsked = false;
+  /** `pending` before the program was asked for its next operation. */
+  #pendingBefore = 0;
 
   constructor(parts: ScriptedParts) {
     this.index = parts.index;
@@ -212,6 +214,7 @@ export class ScriptedCore implements Processor {
         this.#fetchNothing();
         return;
       }
+      this.#pendingBefore = s.pending;
       const next = at.generator.next(at.result);
       if (next.done === true) {
         this.#ended(at);
@@ -229,9 +232,11 @@ export class ScriptedCore implements Processor {
   #compute(at: Activation): void {
     const s = this.state;
     let ns = Math.min(at.left, this.#left);
-    if (s.shadow !== 0 && ns > 0) {
+    // The program itself, since it was last here, may have made something happen that ends the run or wants to be taken.
+    if ((s.shadow !== 0 || this.#stopAsked || s.pending !== this.#pendingBefore) && ns > 0) {
       ns = 1;
       s.shadow = 0;
+      this.#pendingBefore = s.pending;
     }
     at.left -= ns;
     this.#left -= ns;
