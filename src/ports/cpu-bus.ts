@@ -31,6 +31,10 @@ export interface CpuCaches {
   writeBackAndInvalidateAll(): void;
   /** INVD. */
   invalidateAll(): void;
+  /** Before a page walk: stores that wait become visible. */
+  settle(): void;
+  /** An instruction comes from the page of RAM at this offset; may be called more often than that, but not less. */
+  fetched(ramOffset: number): void;
   /** All stores become visible: MFENCE, SFENCE, locked and serializing instructions. */
   fence(): void;
 }

@@ -80,6 +80,7 @@ export class PageWalker {
   walk(linear: number, access: number, bank: number): boolean {
     const s = this.#ctx.state;
     if ((s.int(L.CR0) & CR0.pg) === 0) return this.#identity(linear);
+    this.#ctx.bus.caches?.settle();
     const efer = s.int(L.EFER);
     this.#checkGeneration();
     this.#depth = 0;
@@ -127,6 +128,7 @@ export class PageWalker {
     const s = this.#ctx.state;
     const table = s.lo(L.CR3) >>> 12;
     const offset = s.lo(L.CR3) & 0xfe0;
+    this.#ctx.bus.caches?.settle();
     this.#checkGeneration();
     for (let i = 0; i < 4; i++) {
       this.#read64(table, offset + i * 8);

@@ -210,6 +210,21 @@ describe("with a store buffer: x86-TSO (Intel SDM vol. 3A, 9.2)", () => {
     }
   });
 
+  test("a page walk sees the stores before it; so does the first fetch from a page, and code that was executed changes at once", () => {
+    const { one, two } = rig;
+    one.write(A, 4, 1);
+    one.settle();
+    expect(two.read(A, 4)).toBe(1);
+    one.write(A, 4, 2);
+    one.fetched(A);
+    expect(two.read(A, 4)).toBe(2);
+    one.write(A, 4, 3);
+    expect(two.read(A, 4)).toBe(3);
+    one.write(B, 4, 4);
+    one.fetched(A);
+    expect(two.read(B, 4)).toBe(0);
+  });
+
   test("an access to a device waits for the stores before it", () => {
     const { one, two } = rig;
     one.write(A, 4, 1);

@@ -27,6 +27,8 @@ const NO_LINE = -1;
 export type CachedBusState = {
   /** By page of RAM: the type with which it was translated last. */
   types: Uint8Array;
+  /** By page of RAM: this processor has executed code of it. What it writes there does not wait, so that it sees code that it changes. */
+  executed: Uint8Array;
   /** Lines in the write-combining buffers, oldest first, and which bytes of each were written. */
   combining: Int32Array;
   written: Uint32Array;
@@ -76,6 +78,7 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
     this.#age = stores === null ? null : stores.alarm(`${this.name} oldest store`, () => this.#drainStores());
     this.state = {
       types: new Uint8Array(ram.size / PAGE).fill(MEMORY_TYPE.writeBack),
+      executed: new Uint8Array(ram.size / PAGE),
       combining: new Int32Array(WC_BUFFERS).fill(NO_LINE),
       written: new Uint32Array(WC_BUFFERS * 2),
       stores: this.#stores.state,
@@ -85,6 +88,7 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
   reset(phase: ResetPhase): void {
     if (phase !== "enter") return;
     this.state.types.fill(MEMORY_TYPE.writeBack);
+    this.state.executed.fill(0);
     this.state.combining.fill(NO_LINE);
     this.state.written.fill(0);
     this.#stores.clear();
@@ -105,9 +109,7 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
     return this.#bus.pageOffset;
   }
 
-  /** Before a page walk or an instruction fetch: both see what the caches have. */
   lookup(page: number): number {
-    this.#drainStores();
     return this.#bus.lookup(page);
   }
 
@@ -133,8 +135,7 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
     const offset = this.#offset;
     const type = this.state.types[offset >>> 12]!;
     const waits = this.#queue !== null && (type === MEMORY_TYPE.writeBack || type === MEMORY_TYPE.writeProtected);
-    // Code that changes must be seen by the decoder at once.
-    if (!waits || this.#ram.codePages[offset >>> 12] !== 0) {
+    if (!waits || this.state.executed[offset >>> 12] !== 0) {
       this.#drainStores();
       this.#storeNow(offset, width, value);
       return;
@@ -183,6 +184,17 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
   invalidateAll(): void {
     this.fence();
     this.#caches.invalidateAll();
+  }
+
+  settle(): void {
+    this.#drainStores();
+  }
+
+  fetched(ramOffset: number): void {
+    const page = ramOffset >>> 12;
+    if (this.state.executed[page] !== 0) return;
+    this.state.executed[page] = 1;
+    this.#drainStores();
   }
 
   fence(): void {
