@@ -14,15 +14,30 @@ const UNUSABLE = 66;
 const IO = 74;
 const SECTOR = 512;
 
-export type DiskOption = { readonly path: string; readonly readOnly: boolean; readonly snapshot: boolean };
+export type DiskOption = {
+  /** The option that named it, when it was not `--disk`. */
+  readonly option?: "--floppy";
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly snapshot: boolean;
+};
 
 /** What `--disk` says; only the words at the end are options, so that a path may hold commas. Throws {@link HostError} with status 64. */
 export function parseDisk(text: string): DiskOption {
+  return parseMedium(text, "--disk");
+}
+
+/** The same for `--floppy`. */
+export function parseFloppy(text: string): DiskOption {
+  return { option: "--floppy", ...parseMedium(text, "--floppy") };
+}
+
+function parseMedium(text: string, option: string): DiskOption {
   const words = text.split(",");
   const options = new Set<string>();
   while (words.length > 1 && ["ro", "snapshot"].includes(words.at(-1)!)) options.add(words.pop()!);
   const path = words.join(",");
-  if (path === "") throw new HostError(`--disk: "${text}" names no file`, USAGE);
+  if (path === "") throw new HostError(`${option}: "${text}" names no file`, USAGE);
   return { path, readOnly: options.has("ro"), snapshot: options.has("snapshot") };
 }
 
@@ -117,7 +132,7 @@ export class HostDisks {
         const disk = new HostDisk(option);
         this.#disks.push(disk);
         if (this.#disks.some(other => other !== disk && other.identity === disk.identity))
-          throw new HostError(`--disk: ${option.path} is given twice`, USAGE);
+          throw new HostError(`${option.option ?? "--disk"}: ${option.path} is given twice`, USAGE);
       }
     } catch (error) {
       this.#close();
@@ -159,6 +174,6 @@ export function diskFiles(options: readonly DiskOption[]): Record<"read" | "writ
   const named = (written: boolean): (readonly [string, string])[] =>
     options
       .filter(({ readOnly, snapshot }) => written === !(readOnly || snapshot))
-      .map(({ path }) => ["--disk", path] as const);
+      .map(({ option = "--disk", path }) => [option, path] as const);
   return { read: named(false), written: named(true) };
 }

@@ -10,7 +10,7 @@ import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { CostTable } from "../ports/task.ts";
-import { type DiskOption, parseDisk } from "./disks.ts";
+import { type DiskOption, parseDisk, parseFloppy } from "./disks.ts";
 import {
   Costs,
   Count,
@@ -59,6 +59,9 @@ export type RunOptions = {
   readonly testDevices: boolean;
   readonly devices: readonly DeviceSpec[];
   readonly disks: readonly DiskOption[];
+  readonly floppies: readonly DiskOption[];
+  /** Where a Sound Blaster's sound goes; null: there is none. */
+  readonly sb16: string | null;
   /** Remapping hardware; null for none. */
   readonly iommu: IommuSpec | null;
   /** Parts that the board does not have. */
@@ -100,6 +103,8 @@ type Raw = {
   testDevices?: boolean;
   device?: string[];
   disk?: string[];
+  floppy?: string[];
+  sb16?: string;
   iommu?: string;
   without?: string;
   reboot: boolean;
@@ -149,6 +154,8 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
       collect,
     )
     .option("--disk <file,ro,snapshot>", "add a virtio disk with this image; may be repeated", collect)
+    .option("--floppy <file,ro,snapshot>", "add a floppy drive with this disk, 360K to 2.88M; may be repeated", collect)
+    .option("--sb16 <file>", "add a Sound Blaster 16 and write what it plays as WAV")
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
@@ -190,6 +197,8 @@ function toOptions(image: string | null, raw: Raw, command: Command): RunOptions
     testDevices: raw.testDevices === true,
     devices: (raw.device ?? []).map(parseDevice),
     disks: (raw.disk ?? []).map(parseDisk),
+    floppies: (raw.floppy ?? []).map(parseFloppy),
+    sb16: given<string | null>(raw.sb16, text => parseValue(FileName, "--sb16", text), null),
     iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
     without: withoutOf(raw.without),
     noReboot: !raw.reboot,

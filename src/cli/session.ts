@@ -17,6 +17,7 @@ import { type Scenario, ScriptedMachine } from "../machine/scenario.ts";
 import { describeCosts } from "../ports/cost-tables.ts";
 import { Console } from "./console.ts";
 import { diskFiles, HostDisks } from "./disks.ts";
+import { SoundFile } from "./sound.ts";
 import { eventNames } from "./event-names.ts";
 import { keepApart, OutputFile, readBootFile } from "./files.ts";
 import { GdbServer } from "./gdb-server.ts";
@@ -48,6 +49,7 @@ export class Session {
   readonly #report: OutputFile | null;
   readonly #inputs: Input[] = [];
   readonly #disks: HostDisks;
+  readonly #sound: SoundFile | null;
   #began = performance.now();
   readonly #gdb: GdbServer | null;
 
@@ -61,8 +63,9 @@ export class Session {
     const modules = options.modules.map(text =>
       readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
     );
-    this.#disks = new HostDisks(options.disks);
-    const diskPaths = diskFiles(options.disks);
+    const media = [...options.disks, ...options.floppies];
+    this.#disks = new HostDisks(media);
+    const diskPaths = diskFiles(media);
     keepApart(
       [
         ["the image", options.image ?? demo],
@@ -74,8 +77,10 @@ export class Session {
         ...diskPaths.written,
         ...(options.report === null ? [] : [["--report", options.report] as const]),
         ...(options.trace === null ? [] : [["--trace", options.trace] as const]),
+        ...(options.sb16 === null ? [] : [["--sb16", options.sb16] as const]),
       ],
     );
+    this.#sound = options.sb16 === null ? null : new SoundFile(options.sb16);
     const put = (byte: number): void => this.#console.put(byte);
     const { cpus, memory, vendor, features, testDevices, devices, without, iommu, noReboot, seed } = options;
     const seeded = seed === null ? {} : { seed };
@@ -87,7 +92,9 @@ export class Session {
       features,
       testDevices,
       devices,
-      disks: this.#disks.media,
+      disks: this.#disks.media.slice(0, options.disks.length),
+      floppies: this.#disks.media.slice(options.disks.length),
+      onSound: this.#sound?.onFrame ?? null,
       without,
       iommu,
       noReboot,
@@ -149,14 +156,23 @@ export class Session {
       exit = await this.#drive();
     } catch (error) {
       try {
-        this.#disks.finish(this.#pc.disks);
+        this.#finishFiles();
       } catch (another) {
         if (String(another) !== String(error)) this.#console.line(`iretq: ${(another as Error).message}`);
       }
       throw error;
     }
-    this.#disks.finish(this.#pc.disks);
+    this.#finishFiles();
     return exit;
+  }
+
+  /** In the order of the options; sound is whole, too, when the disks are not. */
+  #finishFiles(): void {
+    try {
+      this.#disks.finish([...this.#pc.disks, ...this.#pc.isa.floppies]);
+    } finally {
+      this.#sound?.finish();
+    }
   }
 
   async #drive(): Promise<Exit> {

@@ -6,6 +6,8 @@ import { I8237Pair } from "../dma/i8237-pair.ts";
 import { DiskImage, type DiskImageOptions } from "../devices/disk-image.ts";
 import { Floppy82077 } from "../devices/floppy-82077.ts";
 import { FloppyDrive } from "../devices/floppy-drive.ts";
+import { SB_IRQS } from "../devices/sb16.regs.ts";
+import { SoundBlaster16 } from "../devices/sound-blaster16.ts";
 import type { BusMaster } from "../memory/bus-master.ts";
 import type { PortSpace } from "../memory/port-space.ts";
 import type { Line, LinePin } from "../ports/line.ts";
@@ -28,7 +30,12 @@ export type IsaBoardOptions = {
   readonly pin: (irq: number) => LinePin;
   /** A drive each. */
   readonly floppies: readonly Omit<DiskImageOptions, "name">[];
+  /** Hears what a Sound Blaster plays; null: there is none. */
+  readonly onSound: SoundListener | null;
 };
+
+/** One frame: signed 16-bit samples, and the rate at which they are played. */
+export type SoundListener = (left: number, right: number, rate: number) => void;
 
 export class IsaBoard {
   readonly parts: Part[] = [];
@@ -42,7 +49,7 @@ export class IsaBoard {
 
   /** Throws {@link HostError} with status 64 for too many floppy disks, or one of an impossible size. */
   constructor(options: IsaBoardOptions) {
-    const { queue, ports, master, floppies } = options;
+    const { queue, ports, master, floppies, onSound } = options;
     this.#options = options;
     this.dma = this.#add(new I8237Pair({ queue, master, firstLine: FIRST_DREQ }));
     this.lines = this.dma.channels.filter(({ number }) => number !== CASCADE).map(({ dreq }) => dreq);
@@ -56,6 +63,7 @@ export class IsaBoard {
     const drives = this.floppies.map((image, n) => this.#add(new FloppyDrive(n, image, floppies[n]!.source.name)));
     this.cmos = floppyCmos(drives);
     if (drives.length > 0) this.#makeFloppy(drives);
+    if (onSound !== null) this.#makeSound(onSound);
   }
 
   #add<T extends Part>(part: T): T {
@@ -70,6 +78,13 @@ export class IsaBoard {
     // The seventh port belongs to the disk controller.
     ports.map(window, PORT.floppy, { count: 6 });
     ports.map(window, PORT.floppy + 7, { offset: 7 });
+  }
+
+  #makeSound(onFrame: SoundListener): void {
+    const { queue, ports, pin } = this.#options;
+    const { channels } = this.dma;
+    const card = this.#add(new SoundBlaster16({ queue, irqs: SB_IRQS.map(pin), channels, onFrame }));
+    ports.map(card.window, PORT.soundBlaster);
   }
 
   /** Channel 4 as the cascade of channels 0 to 3, as a BIOS leaves it (IBM PC/AT Technical Reference, BIOS listing, POST). */

@@ -54,7 +54,7 @@ export const PORT = {
 } as const;
 
 /** Channels of ISA DMA. */
-export const DMA_CHANNEL = { sound8: 1, floppy: 2, sound16: 5 } as const;
+export const DMA_CHANNEL = { floppy: 2 } as const;
 
 /** Bytes of RAM below and above the hole. Throws {@link HostError} for sizes that this PC cannot have. */
 export function splitRam(bytes: number): { low: number; high: number } {

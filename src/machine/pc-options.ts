@@ -10,6 +10,7 @@ import type { IommuSpec } from "./iommu-board.ts";
 import type { NetworkOptions } from "./networks.ts";
 import type { DeviceSpec } from "./pci-devices.ts";
 import type { BoardProcessor, ProcessorOptions } from "./processor.ts";
+import type { SoundListener } from "./isa-board.ts";
 
 export const MAX_CPUS = 64;
 
@@ -45,6 +46,8 @@ export type PcOptions = {
   readonly disks?: readonly Omit<DiskImageOptions, "name">[];
   /** A floppy disk drive each. */
   readonly floppies?: readonly Omit<DiskImageOptions, "name">[];
+  /** A Sound Blaster 16 is there, and this hears what it plays. */
+  readonly onSound?: SoundListener | null;
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */
   readonly noReboot?: boolean;
   /** Caches between processors, devices and memory; none when left out. */

@@ -289,8 +289,8 @@ export class Pc implements Stateful {
     const { queue, ports } = this;
     const { device, fn } = PCI_PLACE.isaBridge;
     const master = this.busMaster((device << 3) | fn);
-    const { floppies = [] } = this.#options;
-    const isa = new IsaBoard({ queue, ports, master, pin: irq => this.#pin(irq), floppies });
+    const { floppies = [], onSound = null } = this.#options;
+    const isa = new IsaBoard({ queue, ports, master, pin: irq => this.#pin(irq), floppies, onSound });
     for (const part of isa.parts) this.#add(part);
     return isa;
   }
