@@ -5,14 +5,17 @@
  *     npm run bench -- mix int80    these rows
  *
  * Every row is a guest of guests/bench that prints BEGIN, does n units and prints DONE. n is chosen so that a run takes about a second. Here, only the
- * second half of a run is timed (by instructions: the guest does the same in both), when the host's compiler has warmed up; QEMU's warm-up takes
- * milliseconds, so its whole run counts. Run it on an idle machine and compare ratios, not figures of different days.
+ * second half of the units is timed, when the host's compiler has warmed up; QEMU's warm-up takes milliseconds, so its whole run counts. The
+ * machine is watched as the command watches it, by the statistics that make the report. The row `linux` is another: a whole boot, in CPU seconds
+ * (linux-row.ts). Run it on an idle machine and compare ratios, not figures of different days.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MIB } from "../src/base/units.ts";
+import { InterruptStats } from "../src/check/interrupt-stats.ts";
 import { Pc } from "../src/machine/pc.ts";
+import { LINUX_ROW, linuxRow } from "./linux-row.ts";
 
 type Guest = {
   readonly name: string;
@@ -57,8 +60,8 @@ class Lines {
 
 type Marks = { beginMs: number; doneMs: number; begin: number; done: number };
 
-/** A run of `units` here; `stopAt` gives the instruction count at which the clock is looked at. */
-function runHere(guest: Guest, units: number, stopAt: number): { marks: Marks; stopMs: number } {
+/** A run of `units` here; `stops` are the instruction counts at which the clock is looked at. */
+function runHere(guest: Guest, units: number, stops: readonly number[] = []): { marks: Marks; stopMs: number[] } {
   const marks: Marks = { beginMs: 0, doneMs: 0, begin: 0, done: 0 };
   const lines = new Lines(line => {
     if (line === "BEGIN") [marks.beginMs, marks.begin] = [performance.now(), pc.retired];
@@ -71,9 +74,11 @@ function runHere(guest: Guest, units: number, stopAt: number): { marks: Marks; s
     image: { name: guest.file, bytes, args: `n=${units}` },
     onSerial: byte => lines.put(byte),
   });
-  let stopMs = 0;
-  while (pc.retired < stopAt) if (pc.run(stopAt) !== null) break;
-  if (stopAt > 0) stopMs = performance.now();
+  pc.trace.listen(new InterruptStats(guest.cpus), InterruptStats.KINDS);
+  const stopMs = stops.map(stop => {
+    while (pc.retired < stop) if (pc.run(stop) !== null) break;
+    return performance.now();
+  });
   for (let exit = null; exit === null; ) exit = pc.run(Number.POSITIVE_INFINITY);
   if (marks.done === 0) throw new Error(`${guest.name} did not get done`);
   return { marks, stopMs };
@@ -88,16 +93,28 @@ async function calibrate(run: (units: number) => Promise<number>): Promise<numbe
   throw new Error("calibration did not end");
 }
 
+/**
+ * Where the second half of the units lies, in instructions. What a guest does once, behind its units (the copying ones look at what they copied), is
+ * found by comparing runs of different length: it belongs to no unit.
+ */
+function secondHalf(guest: Guest, units: number): { from: number; to: number } {
+  const { marks: whole } = runHere(guest, units);
+  const { marks: part } = runHere(guest, Math.ceil(units / 2));
+  const spent = (marks: Marks): number => marks.done - marks.begin;
+  const perUnit = units > 1 ? (spent(whole) - spent(part)) / (units - Math.ceil(units / 2)) : spent(whole);
+  const at = (done: number): number => Math.floor(whole.begin + perUnit * done);
+  return { from: at(units / 2), to: at(units) };
+}
+
 async function here(guest: Guest): Promise<Timed[]> {
   const units = await calibrate(async n => {
-    const { marks } = runHere(guest, n, 0);
+    const { marks } = runHere(guest, n);
     return marks.doneMs - marks.beginMs;
   });
-  const { marks: known } = runHere(guest, units, 0);
-  const middle = Math.floor((known.begin + known.done) / 2);
+  const { from, to } = secondHalf(guest, units);
   return Array.from({ length: RUNS }, () => {
-    const { marks, stopMs } = runHere(guest, units, middle);
-    return { ms: marks.doneMs - stopMs, units: units / 2, instructions: marks.done - middle };
+    const [began, ended] = runHere(guest, units, [from, to]).stopMs;
+    return { ms: ended! - began!, units: units / 2, instructions: to - from };
   });
 }
 
@@ -144,13 +161,16 @@ function figure(value: number): string {
 
 async function main(): Promise<void> {
   const wanted = process.argv.slice(2);
-  const unknown = wanted.filter(name => !guests.some(guest => rowName(guest) === name));
+  const rows = [...guests.map(rowName), LINUX_ROW];
+  const unknown = wanted.filter(name => !rows.includes(name));
   if (unknown.length > 0) {
-    console.error(`no such row: ${unknown.join(", ")}; there are ${guests.map(rowName).join(", ")}`);
+    console.error(`no such row: ${unknown.join(", ")}; there are ${rows.join(", ")}`);
     process.exitCode = 64;
     return;
   }
   if (!qemuInstalled) console.log("qemu-system-x86_64 is not installed: no comparison");
+  if (wanted.length === 0 || wanted.includes(LINUX_ROW)) for (const line of linuxRow(RUNS)) console.log(line);
+  if (wanted.length > 0 && wanted.every(name => name === LINUX_ROW)) return;
   console.log(
     `${"row".padEnd(12)}${"iretq /s".padStart(12)}${"M instr/s".padStart(12)}${"QEMU TCG /s".padStart(14)}${"ratio".padStart(8)}  unit`,
   );
