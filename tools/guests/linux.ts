@@ -12,6 +12,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { initramfs } from "./initramfs.ts";
+import { SCRIPTS } from "./scripts.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const BUSYBOX = "busybox-static";
@@ -56,38 +57,6 @@ function extract(name: string, pattern: RegExp): string {
   if (found === undefined) throw new Problem(`${name} has no file like ${pattern.source}`);
   return join(folder, found);
 }
-
-/** Busybox' poweroff asks init, which this script is. */
-const SIGNALS = `trap "poweroff -f" USR2
-trap "reboot -f" TERM
-trap "halt -f" USR1
-`;
-/** Without ACPI a PC cannot switch itself off: it is reset. */
-const LEAVE = `if [ -d /sys/firmware/acpi ]; then poweroff -f; else reboot -f; fi
-`;
-
-/**
- * What /init does. The marks around the reading of /proc/interrupts go out by the kernel's own console, at that very instant and
- * without a new process; what was read is printed afterwards.
- */
-const SCRIPTS: { readonly [name: string]: string } = {
-  shell: `${SIGNALS}echo "Leave this shell with exit, Ctrl-D or poweroff: the machine powers off."
-setsid cttyhack sh < /dev/console &
-wait
-${LEAVE}`,
-  check: `echo "INIT $(uname -r) cpus=$(grep -c ^processor /proc/cpuinfo)"
-echo "clocksource $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
-for i in 1 2 3; do
-  sleep 0.04
-  echo "<1>MARK begin $i" > /dev/kmsg
-  counts="$(cat /proc/interrupts)"
-  echo "<1>MARK end $i" > /dev/kmsg
-  echo "INTERRUPTS $i"
-  echo "$counts"
-done
-echo "END"
-${LEAVE}`,
-};
 
 /** Puts `file` into the cache, by `get`, unless somebody brought it. */
 function provide(file: string, get: () => string): string {
