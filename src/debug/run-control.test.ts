@@ -14,7 +14,9 @@ import { readMemory } from "./memory.ts";
 import { PcTarget } from "./pc-target.ts";
 import { type Action, STEP_FLAG, STOP_KIND, type StopReason } from "./target.ts";
 
-const bytes = new Uint8Array(readFileSync(fileURLToPath(new URL("../../guests/demo.elf", import.meta.url))));
+const guest = (name: string): Uint8Array =>
+  new Uint8Array(readFileSync(fileURLToPath(new URL(`../../guests/${name}`, import.meta.url))));
+const bytes = guest("demo.elf");
 const nameless = (): string => "";
 const NAMES: EventNames = {
   ...{ line: nameless, pin: nameless, irq: nameless, address: nameless, port: nameless },
@@ -24,15 +26,17 @@ const TIMER_VECTOR = 0x30;
 const IPI_VECTOR = 0x60;
 
 class Debugged {
-  readonly pc = new Pc({ cpus: 2, memory: 64 << 20, image: { name: "demo.elf", bytes, args: "" } });
+  readonly pc: Pc;
   readonly stops: StopReason[] = [];
-  readonly target = new PcTarget(this.pc, NAMES, {
-    hasKeys: false,
-    stopped: reason => this.stops.push(reason),
-    say: () => {},
-  });
+  readonly target: PcTarget;
 
-  constructor() {
+  constructor(cpus = 2, image = bytes) {
+    this.pc = new Pc({ cpus, memory: 64 << 20, image: { name: "demo.elf", bytes: image, args: "" } });
+    this.target = new PcTarget(this.pc, NAMES, {
+      hasKeys: false,
+      stopped: reason => this.stops.push(reason),
+      say: () => {},
+    });
     this.target.attach();
   }
   cpu(n: number): X86Cpu {
@@ -44,7 +48,7 @@ class Debugged {
     return this.cpu(n).linearRip;
   }
   /** Goes on until a stop (which it returns) or the end of the run (null). Turns of odd lengths, as a host has. */
-  go(actions: readonly Action[] = ["go", "go"]): StopReason | null {
+  go(actions: readonly Action[] = this.pc.cpus.map(() => "go")): StopReason | null {
     this.target.resume(actions);
     while (!this.target.standing) {
       const exit = this.target.run(this.pc.retired + 7777, Number.POSITIVE_INFINITY);
@@ -105,6 +109,52 @@ describe("breakpoints", () => {
     expect(stops).toBe(4);
     expect(d.pc.stateHash()).toBe(plainHash);
   });
+});
+
+/** A raw multiboot image at 1 MiB. CPU 0 starts CPU 1, counts to 20000 in memory and ends the run; CPU 1 counts in AX, at 0x8000, for ever. */
+function twoAtOnce(): Uint8Array {
+  const code = [
+    "c70500800000 40ebfd00", // mov dword [0x8000], inc ax; jmp $-1
+    "c705f000e0fe ff010000 c7051003e0fe 00000001", // local APIC on; ICR high: CPU 1
+    "c7050003e0fe 00450000 c7050003e0fe 08460000", // INIT; start-up at 0x8000
+    "41 890d00003000 6681f9204e 75f2 b010 e6f4", // inc ecx; mov [0x300000],ecx; cmp cx,20000; jne; exit
+  ];
+  const load = 0x100000;
+  const image = Buffer.concat([Buffer.alloc(32), Buffer.from(code.join("").replaceAll(" ", ""), "hex")]);
+  [0x1badb002, 0x10000, -(0x1badb002 + 0x10000), load, load, 0, 0, load + 32].forEach((word, i) => {
+    image.writeInt32LE(word | 0, i * 4);
+  });
+  return image;
+}
+
+test("two CPUs that run at once: stops wherever they are, left by steps while the other stands, change nothing", () => {
+  const image = twoAtOnce();
+  const plain = new Debugged(2, image);
+  expect(plain.go()).toBeNull();
+  const rng = new Rng("two");
+  const d = new Debugged(2, image);
+  let together = 0;
+  d.target.addStop(STOP_KIND.hardware, 0x8000, 1);
+  expect(d.go()).toMatchObject({ cpu: 1, why: "hwbreak" });
+  d.target.removeStop(STOP_KIND.hardware, 0x8000, 1);
+  for (let n = 0; n < 100; n++) {
+    const at = d.rip(rng.below(2));
+    d.target.addStop(STOP_KIND.software, at, 1);
+    const stop = d.go();
+    d.target.removeStop(STOP_KIND.software, at, 1);
+    if (stop === null) break;
+    if (d.pc.scheduler.state.count > 1) together++;
+    d.go(stop.cpu === 0 ? ["step", "stand"] : ["stand", "step"]);
+    // Some way on, so that stops fall anywhere in a slice.
+    d.target.resume(["go", "go"]);
+    d.target.run(d.pc.retired + 1 + rng.below(300), Number.POSITIVE_INFINITY);
+    d.target.interrupt();
+  }
+  expect(together).toBeGreaterThan(20);
+  d.target.detach();
+  while (d.target.run(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY) === null);
+  expect(d.pc.retired).toBe(plain.pc.retired);
+  expect(d.pc.stateHash()).toBe(plain.pc.stateHash());
 });
 
 describe("steps", () => {
