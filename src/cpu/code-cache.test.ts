@@ -77,17 +77,22 @@ describe("a write to code", () => {
     return code.find(code.table(f.ram.base + P, MODE.code64), offset) !== 0;
   };
 
-  test("into a line of 64 bytes without code changes nothing; into a line with code, also its second, forgets the page", () => {
+  test("beside its instructions changes nothing; into any byte of them, also in the next line, forgets the page", () => {
     for (const [offset, length, hit] of [
       [0x300, 64, false],
       [0x13f, 1, false],
       [0x1c0, 4, false],
       [0x13c, 4, false],
-      [0x13c, 8, true],
-      [0x140, 1, true],
+      [0x13c, 8, false],
+      [0x17c, 1, false],
+      [0x17c, 2, true],
+      [0x17d, 1, true],
       [0x180, 1, true],
-      [0x1bf, 1, true],
-      [0x1bf, 100, true],
+      [0x183, 1, true],
+      [0x184, 1, false],
+      [0x1bf, 100, false],
+      [0x140, 0x3d, false],
+      [0x140, 0x3e, true],
       [0, PAGE, true],
     ] as const) {
       const f = new LongFixture();
@@ -108,7 +113,8 @@ describe("a write to code", () => {
       for (const other of [0, 1, 30, 31, 32, 33, 62, 63]) {
         if (other !== line) expect(f.engine.code.written(P / PAGE, other * 64, 64)).toBe(false);
       }
-      expect(f.engine.code.written(P / PAGE, line * 64 + 63, 1)).toBe(true);
+      expect(f.engine.code.written(P / PAGE, line * 64 + 1, 1)).toBe(false);
+      expect(f.engine.code.written(P / PAGE, line * 64, 1)).toBe(true);
     }
   });
 

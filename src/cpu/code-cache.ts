@@ -17,6 +17,8 @@ const TABLE_SIZE = LINES * 4;
 const TAPPED = 1 << 24;
 /** Longest run of straight-line code decoded at once, in instructions. */
 const BLOCK_LIMIT = 48;
+/** Bytes of the longest instruction. */
+const LONGEST = 15;
 
 /** Decoded code of one page in one mode. */
 type PageCode = {
@@ -199,7 +201,7 @@ export class CodeCache {
     this.#i32[(branch + L.REC.target) >>> 2] = target;
   }
 
-  /** Bytes of a page of RAM were written. True when decoded code went away. */
+  /** Bytes of a page of RAM were written. True when decoded code went away; data beside it may change. */
   written(ramPage: number, offset: number, length: number): boolean {
     const host = this.#ram.base + ramPage * 4096;
     let hit = false;
@@ -208,9 +210,11 @@ export class CodeCache {
     for (let n = 0; n < 6; n++) {
       const page = this.#pages.get(this.#variant(host, n));
       if (page === undefined) continue;
+      let covered = false;
       for (let line = first; line <= last; line++) {
-        if (((line < 32 ? page.linesLow >>> line : page.linesHigh >>> (line - 32)) & 1) !== 0) hit = true;
+        if (((line < 32 ? page.linesLow >>> line : page.linesHigh >>> (line - 32)) & 1) !== 0) covered = true;
       }
+      if (covered && this.#overlaps(page.table, offset, length)) hit = true;
     }
     if (!hit) return false;
     for (let n = 0; n < 6; n++) {
@@ -223,6 +227,16 @@ export class CodeCache {
     this.#spans.clear();
     this.#unmark(host);
     return true;
+  }
+
+  /** Whether an instruction in a table has one of these bytes. Those over a page's end are in no table: there, any write counts. */
+  #overlaps(table: number, offset: number, length: number): boolean {
+    if (this.#spans.size > 0 && (offset < LONGEST || offset + length > 4096 - LONGEST)) return true;
+    for (let at = Math.max(0, offset - LONGEST + 1), end = Math.min(4096, offset + length); at < end; at++) {
+      const record = this.find(table, at);
+      if (record !== 0 && at + this.#u8[record + L.REC.length]! > offset) return true;
+    }
+    return false;
   }
 
   /** Key of table `n` (0 … 5) of a page: three modes, tapped or not. */

@@ -47,7 +47,7 @@ export class CodeFetch {
   find(branch: number): number {
     const s = this.#ctx.state;
     const mode = s.codeMode;
-    const rip = mode === MODE.code64 ? s.num(L.RIP) : s.lo(L.RIP);
+    const rip = mode === MODE.code64 ? s.num(L.RIP) : this.#legacyRip(mode);
     const limit = mode === MODE.code64 ? Number.POSITIVE_INFINITY : s.segLimit(L.SEG.cs);
     if (mode === MODE.code64 ? rip < -CANONICAL || rip >= CANONICAL : rip > limit) return this.#refuse(EXC.gp, 0);
     const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
@@ -57,9 +57,11 @@ export class CodeFetch {
     if (!known && !this.#translate(linear)) return CODE_FETCH.fault;
     const offset = linear & 0xfff;
     const pageStart = rip - offset;
-    const wholePage = pageStart + PAGE - 1 <= limit && pageStart >= 0;
-    if (this.#device || (mode !== MODE.code64 && !wholePage)) return this.#alone(linear, rip, mode, limit);
+    // A page whose beginning lies below the segment is as good as a whole one: nothing leads there but a branch that wraps.
+    if (this.#device || (mode !== MODE.code64 && pageStart + PAGE - 1 > limit))
+      return this.#alone(linear, rip, mode, limit);
     const host = this.#host;
+    this.#ctx.bus.caches?.fetched(host - this.#ctx.ram.base);
     const { stops } = this.#engine;
     const tapped = this.#tapped(linear);
     const table = code.table(host, mode, tapped);
@@ -74,6 +76,13 @@ export class CodeFetch {
     if (!known) this.#mmu.tlb.fillCode(linear, table);
     if (inside) code.patch(branch, record);
     return CODE_FETCH.ready;
+  }
+
+  /** A branch inside a page that begins below the segment may lead below it: there, the instruction pointer wraps. */
+  #legacyRip(mode: number): number {
+    const s = this.#ctx.state;
+    if (s.num(L.RIP) < 0) s.setNum(L.RIP, mode === MODE.code16 ? s.lo(L.RIP) & 0xffff : s.lo(L.RIP));
+    return s.lo(L.RIP);
   }
 
   /**

@@ -13,6 +13,7 @@ import { isElf, parseElf, physicalEntry } from "./elf.ts";
 import { LayoutPlan } from "./layout-plan.ts";
 import { parseSetup, type SetupHeader } from "./linux-header.ts";
 import { commandLineBytes, LIMITS, placeInitrd, placeSmall, requireMemory } from "./linux-places.ts";
+import { loadRealMode } from "./linux-real.ts";
 import { zeroPage } from "./linux-zero-page.ts";
 import { placeSegments } from "./multiboot-common.ts";
 import { loadPvh } from "./pvh.ts";
@@ -58,7 +59,7 @@ export function loadBzImage(image: BootFile, facts: MemoryFacts, linux: LinuxFac
     return loadPvh({ ...image, bytes: unpacked }, facts, linux);
   }
   if (!setup.entries.includes(entry)) throw noEntry(image, entry, setup.entries);
-  if (entry === "linux16") throw noEntry(image, entry, setup.entries);
+  if (entry === "linux16") return loadRealMode(image, setup, facts, linux);
   const plan = new LayoutPlan(facts, image.name);
   const end = setup.address + setup.initSize;
   requireMemory(image, facts, "the kernel needs", end);

@@ -195,7 +195,7 @@ describe("flat images", () => {
     expect(plan.entry).toMatchObject({ mode: "real", cs: 0, eip: 0x7c00, edx: 0x80 });
     expect(memory.bytes[0x7c00]).toBe(0x90);
     expect(memory.bytes[0x7c00 + 1023]).toBe(0x90);
-    const vector = memory.u32(0x13 * 4);
+    const vector = memory.u32(0x60 * 4);
     expect(memory.bytes[(vector >>> 16) * 16 + (vector & 0xffff)]).toBe(0xcf);
   });
 });
