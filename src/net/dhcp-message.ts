@@ -50,6 +50,8 @@ export const OPTION = {
   clientId: 61,
   serverName: 66,
   bootFileName: 67,
+  /** Options of iPXE's own, as options inside of this one (ipxe.org, "DHCP site-specific options"). */
+  ipxe: 175,
   end: 255,
 } as const;
 /** Values of the option `messageType` (RFC 2132, 9.6). */

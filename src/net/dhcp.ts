@@ -28,6 +28,8 @@ const OFFER_NS: Ns = 60 * SECOND;
 /** Seconds. */
 export const LEASE_TIME = 86400;
 const MIN_LEASE_TIME = 60;
+/** iPXE's option 176, "no-pxedhcp": no other server will tell what to start, so there is none to wait for. */
+const IPXE_NO_PROXY = Uint8Array.of(176, 1, 1);
 /** Every option value fits into one piece. */
 const MAX_OPTION = 255;
 
@@ -215,6 +217,7 @@ export class DhcpServer {
       ...(bootFile.length > 0 && asked.includes(OPTION.bootFileName)
         ? [[OPTION.bootFileName, bootFile] as DhcpOption]
         : []),
+      ...(asked.includes(OPTION.ipxe) ? [[OPTION.ipxe, IPXE_NO_PROXY] as DhcpOption] : []),
       ...identifier(request),
     ];
   }

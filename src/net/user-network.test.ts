@@ -328,6 +328,10 @@ describe("DHCP server (RFC 2131)", () => {
     expect([offer!.si, offer!.file]).toEqual(["10.0.2.2", "boot/kernel"]);
     expect(offer!.options.endsWith(`430b${text("boot/kernel")}`)).toBe(true);
   });
+  it("tells iPXE, which asks for its options, that it need not wait for another server", () => {
+    expect(dhcp(`${DISCOVER} 3702 01 af`)[0]!.options.endsWith("af03b00101")).toBe(true);
+    expect(dhcp(DISCOVER)[0]!.options.includes("af03")).toBe(false);
+  });
   it("answers everybody when the client says that it cannot take unicast (4.1)", () => {
     expect(dhcp(DISCOVER, { flags: "8000" })[0]).toMatchObject({
       ...{ ip: "255.255.255.255", to: "ff:ff:ff:ff:ff:ff", yi: "10.0.2.15", flags: "8000" },
