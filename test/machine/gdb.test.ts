@@ -331,7 +331,7 @@ describe.skipIf(!existsSync(GDB))("gdb", () => {
       expect(ended.status).toBe(0);
       expect(hashOf(ended.stderr)).toBe(hash);
     },
-    180_000,
+    300_000,
   );
 });
 
