@@ -261,7 +261,7 @@ describe("nested (3.7)", () => {
     rig.memory.put(tables[0]!, guest(tables[1]!));
     rig.memory.put(tables[1]!, guest(tables[2]!));
     rig.memory.put(tables[2]! + 8, 0x7000_0007n);
-    return { rig, first, second, leaf: tables[2]! + 8 };
+    return { rig, first, second, directory: tables[1]!, leaf: tables[2]! + 8 };
   }
 
   test("tables and pages go through the second level; the smaller page counts", () => {
@@ -270,6 +270,14 @@ describe("nested (3.7)", () => {
     expect(rig.translate(0x1234, WRITE)).toBe(0x9234);
     expect(rig.memory.get(leaf)).toBe(0x7000_0067n);
     expect(rig.faults()).toEqual([]);
+  });
+
+  test("a large page of the first level over small ones of the second is held as small ones", () => {
+    const { rig, second, directory } = nested();
+    rig.memory.put(directory + 8, 0x7000_0087n);
+    rig.map(second, 0x7000_0000, 0x9003n);
+    rig.map(second, 0x7000_1000, 0xd003n);
+    expect([rig.translate(0x20_0010, READ), rig.translate(0x20_1010, READ)]).toEqual([0x9010, 0xd010]);
   });
 
   test.each([

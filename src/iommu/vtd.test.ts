@@ -314,6 +314,13 @@ describe("faults (7.3)", () => {
     expect(rig.bus.sent.length).toBe(2);
   });
 
+  test("the event's registers keep what there is of them: data 15:0, address 31:2, all of the upper address (11.4.10 to 11.4.12)", () => {
+    const rig = new VtdRig();
+    for (const at of [REG.FEDATA, REG.FEADDR, REG.FEUADDR, REG.IEDATA, REG.IEADDR]) rig.write(at, 0xffff_ffff);
+    expect([REG.FEDATA, REG.FEADDR, REG.FEUADDR].map(at => rig.read(at))).toEqual([0xffff, 0xffff_fffc, 0xffff_ffff]);
+    expect([REG.IEDATA, REG.IEADDR].map(at => rig.read(at))).toEqual([0xffff, 0xffff_fffc]);
+  });
+
   test("dealing with everything while masked takes the pending event back", () => {
     const rig = new VtdRig();
     rig.translated();
