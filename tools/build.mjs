@@ -1,7 +1,7 @@
 /**
- * Builds dist/ (or the folder that is given): the command, the modules "iretq" and "iretq/kernel" with their types (all three share their code, so that a
- * scenario and the command that runs it have the same classes), and the interpreter's WebAssembly module made ahead of time, so that a run starts
- * faster.
+ * Builds dist/, or the folder that is given: the command, the modules "iretq" and "iretq/kernel" (all three share their code, so that a scenario and the
+ * command that runs it have the same classes), and the interpreter's WebAssembly module made ahead of time, so that a run starts faster. The types of
+ * the modules are made for dist/, elsewhere only with --types.
  */
 import { spawnSync } from "node:child_process";
 import { chmod, rm, writeFile } from "node:fs/promises";
@@ -43,6 +43,8 @@ const { interpreterBytes } = await import(pathToFileURL(engine).href);
 await writeFile(`${dist}/interpreter.wasm`, interpreterBytes());
 await rm(engine);
 
-// Types as declarations, whatever errors the sources have: `npm run check` is for these.
+// Types as declarations for whoever installs the package, whatever errors the sources have: `npm run check` is for these.
+const wanted = process.argv[2] === undefined || process.argv.includes("--types");
 const typescript = new URL("../node_modules/typescript/bin/tsc", import.meta.url);
-spawnSync("node", [fileURLToPath(typescript), "-p", "tools/types.json", "--outDir", `${dist}/types`], { cwd: root });
+if (wanted)
+  spawnSync("node", [fileURLToPath(typescript), "-p", "tools/types.json", "--outDir", `${dist}/types`], { cwd: root });
