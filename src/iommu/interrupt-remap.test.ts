@@ -246,6 +246,14 @@ describe("I/O APIC (5.1.5.1)", () => {
     expect(rig.faults()).toEqual([]);
   });
 
+  test("bit 11 of the entry is bit 15 of the index", () => {
+    const { rig, pin, program } = board();
+    program(0x0804, HIGH);
+    pin.assert();
+    expect([rig.read(REG.FRCD + 4), rig.read(REG.FRCD + 8)]).toEqual([0x8003_0000, 0xf0f8]);
+    expect(rig.faults()).toEqual([0x21]);
+  });
+
   test("level-triggered: remote IRR is set, and cleared by the EOI of the vector in the entry", () => {
     const { rig, entry, apic, pin, program, low } = board();
     entry(3, PLAIN);
