@@ -16,7 +16,8 @@ import { PRIORITY } from "../sim/event-queue.ts";
 import { IRQ_LINES } from "./irq-map.ts";
 import { HPET_BASE, IOAPIC_BASE, splitRam } from "./memory-map.ts";
 import { PIRQ_ACTIVE_LOW } from "./pci-map.ts";
-import { Pc, type PcOptions } from "./pc.ts";
+import { Pc } from "./pc.ts";
+import type { PcOptions } from "./pc-options.ts";
 import { parseDevice } from "./pci-devices.ts";
 import { type BoardProcessor, processorMaker } from "./processor.ts";
 
@@ -93,14 +94,14 @@ export class ScriptedMachine implements KernelMachine {
   #happenings = 0;
   #begun = false;
 
-  /** Throws {@link HostError}. `board` goes before what the scenario's options say. */
-  constructor({ options, setUp }: Scenario, board: Partial<PcOptions> = {}) {
-    const { cpus = 1, memory = 64 * MIB, costs = COST_TABLES.fixed, x86 = [], image = null } = options;
-    const devices = (options.devices ?? []).map(parseDevice);
-    const { testDevices = false } = options;
-    const given = { cpus, memory, image, devices, testDevices, noReboot: true, ...options.board, ...board };
+  /** Throws {@link HostError}. `board` and `costs` go before what the scenario's options say; devices are added. */
+  constructor({ options, setUp }: Scenario, board: Partial<PcOptions> = {}, costs: CostTable | null = null) {
+    const { cpus = 1, memory = 64 * MIB, x86 = [], image = null } = options;
+    const devices = [...(options.devices ?? []).map(parseDevice), ...(board.devices ?? [])];
+    const testDevices = options.testDevices === true || board.testDevices === true;
+    const given = { cpus, memory, image, ...options.board, ...board, devices, testDevices, noReboot: true };
     this.cpus = given.cpus;
-    this.costs = costs;
+    this.costs = costs ?? options.costs ?? COST_TABLES.fixed;
     this.memoryEnd = splitRam(given.memory).low;
     this.#programs = new Array<Routine | null>(this.cpus).fill(null);
     const makeX86 = processorMaker();
