@@ -43,9 +43,8 @@ import { EventQueue } from "../sim/event-queue.ts";
 import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
 import { boardFacts, type OptionalPart } from "./board-facts.ts";
-import { BIOS_WINDOW, BiosServices, startBiosTimer } from "./bios-services.ts";
-import { CacheBoard } from "./cache-board.ts";
 import { BIOS_WINDOW, BiosServices, startBiosDevices } from "./bios-services.ts";
+import { CacheBoard } from "./cache-board.ts";
 import { CpuWires } from "./cpu-wires.ts";
 import { type Exit, STATUS } from "./exit.ts";
 import { HPET_REQUESTER, IOAPIC_REQUESTER, type Iommu, makeIommu, remappingFacts } from "./iommu-board.ts";
@@ -182,7 +181,6 @@ export class Pc implements Stateful {
     this.#makePowerAndDebug();
     this.#makeFwCfg();
     if (options.testDevices === true) this.#makeTestDevices();
-    if (this.plan?.bios === true) this.#makeBios();
     if (this.plan?.bios === true) this.#makeBios();
 
     const choice = options.seed === undefined ? firstChoice : this.#add(new SeededChoice(options.seed));
@@ -419,12 +417,6 @@ export class Pc implements Stateful {
     this.ports.map(this.#add(new BiosServices({ memory, ports, clock, facts: this.#facts })), BIOS_WINDOW);
   }
 
-  /** What guests in real mode call; nobody else sees it. */
-  #makeBios(): void {
-    const { space: memory, ports, clock } = this;
-    this.ports.map(this.#add(new BiosServices({ memory, ports, clock, facts: this.#facts })), BIOS_WINDOW);
-  }
-
   #makeTestDevices(): void {
     const pins = Array.from({ length: TESTDEV_LINES }, (_, irq) => (this.#irqs.has(irq) ? this.#pin(irq) : null));
     const device = this.#add(new PcTestdev(pins));
@@ -453,7 +445,6 @@ export class Pc implements Stateful {
       if (zeros > 0) this.space.writeBlock(address + bytes.length, new Uint8Array(zeros), 0, zeros);
       this.space.writeBlock(address, bytes, 0, bytes.length);
     }
-    if (this.plan?.bios === true) startBiosTimer(this.ports);
     if (this.plan?.bios === true) startBiosDevices(this.ports);
     for (const cpu of this.cpus) cpu.presetMsrs(firmwareMtrrs(PHYSICAL_BITS));
     if (this.plan !== null) this.cpus[0]!.start(this.plan.entry);
