@@ -141,7 +141,7 @@ export class InvalidationQueue {
     const granularity = DESCRIPTOR.granularity.of(d[0]!);
     const domain = IOTLB_DESCRIPTOR.domain.of(d[0]!);
     const address = pageAddress(d[2]!, 0) + d[3]! * 0x1_0000_0000;
-    const id = this.#parts.trace?.emit(EVENT.iommuInvalidate, type, granularity, domain, address, cause) ?? cause;
+    const id = this.#parts.trace?.emit(EVENT.iommuInvalidate, 0, d[0]! & 0xff, domain, address, cause) ?? cause;
     const { invalidation } = this.#parts;
     switch (type) {
       case DESCRIPTOR_TYPE.context: {

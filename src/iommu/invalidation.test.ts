@@ -259,6 +259,20 @@ describe("queued invalidation (6.5.2)", () => {
     expect([other.read(REG.FSTS), other.read(REG.IQERCD), other.read(REG.IQH)]).toEqual([0x10, 1, 0]);
   });
 
+  test("every request is told of, with the low byte of its descriptor, domain and address", () => {
+    const rig = new VtdRig();
+    rig.listen("iommuInvalidate");
+    const add = rig.queue();
+    add(0x32n | (7n << 16n), 0x1_2345_6000n);
+    add(...wait(1n));
+    rig.write64(REG.IOTLB, (1n << 63n) | (2n << 60n) | (7n << 32n));
+    expect(rig.events).toEqual([
+      [0, 0x32, 7, 0x1_2345_6000],
+      [0, 0x25, 0, Number(STATUS)],
+      [0, 0x22, 7, 0],
+    ]);
+  });
+
   test("switching the queue off puts the head to 0", () => {
     const rig = new VtdRig();
     rig.queue()(...wait(1n));

@@ -372,7 +372,7 @@ export class Vtd implements Part, Window {
   }
 
   #tell(type: number, granularity: number, domain: number, address: number): CauseId {
-    return this.#trace?.emit(EVENT.iommuInvalidate, type, granularity, domain, address, 0) ?? 0;
+    return this.#trace?.emit(EVENT.iommuInvalidate, 0, type | (granularity << 4), domain, address, 0) ?? 0;
   }
 }
 

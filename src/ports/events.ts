@@ -87,7 +87,7 @@ export const EVENT = {
   iommuMiss: 56,
   /** Remapping hardware refused a request. a: address (0xFEE00000 for interrupts), b: fault reason, c: as above. */
   iommuFault: 57,
-  /** Software had something invalidated. Subject: type of descriptor, a: granularity, b: domain, c: address or requester. */
+  /** Software had something invalidated. No subject. a: low byte of the descriptor (type in bits 3:0), b: domain, c: address or requester. */
   iommuInvalidate: 58,
   /** An interrupt was remapped. a: index in the table, b: vector, c: destination. */
   irqRemap: 59,
@@ -235,7 +235,7 @@ export const EVENTS: readonly EventInfo[] = [
     group: "dma",
     name: "iommu-invalidate",
     subject: "device",
-    fields: [dec("granularity"), dec("domain"), hex("address")],
+    fields: [hex("request"), dec("domain"), hex("address")],
   },
   {
     kind: EVENT.irqRemap,
