@@ -1,6 +1,6 @@
 /**
  * Kernels and initrds that cannot work, by the built command: one line that names the cause, and status 66. Debian's kernel comes from what
- * `npm run guests:linux` fetches, and what needs it is left out without it.
+ * `npm run guests` fetches, and what needs it is left out without it.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";

@@ -6,6 +6,8 @@
  *   .cache/linux/vmlinuz-amd64        the kernel of the newest linux-image-*-amd64
  *   .cache/linux/initrd-shell.img     a shell on the serial console; leaving it powers off
  *   .cache/linux/initrd-check.img     prints what the checks compare and powers off
+ *   .cache/linux/ipxe.lkrn            iPXE, for the tests of BIOS services and of the network
+ *   .cache/linux/memtest.bin          Memtest86+, for the tests of several CPUs
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,6 +18,11 @@ import { SCRIPTS } from "./scripts.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const BUSYBOX = "busybox-static";
+/** Bootable programs that are no kernels, by name of the file: package, and file in it. */
+const PROGRAMS = {
+  "ipxe.lkrn": { name: "ipxe", pattern: /^boot\/ipxe\.lkrn$/ },
+  "memtest.bin": { name: "memtest86+", pattern: /^boot\/memtest86\+x64\.bin$/ },
+} as const;
 /** By name of the file: the meta package, and what the package that it stands for is called. */
 const KERNELS = {
   vmlinuz: { meta: "linux-image-cloud-amd64", real: /Depends: (linux-image-\d\S+-cloud-amd64)\b/ },
@@ -69,16 +76,22 @@ const hasCommand = (command: string): boolean => spawnSync(command, ["--version"
 
 function main(): void {
   mkdirSync(CACHE, { recursive: true });
-  const missing = [...Object.keys(KERNELS), "busybox"].filter(file => !existsSync(join(CACHE, file)));
+  const missing = [...Object.keys(KERNELS), ...Object.keys(PROGRAMS), "busybox"].filter(
+    file => !existsSync(join(CACHE, file)),
+  );
   if (missing.length > 0 && !["apt-get", "apt-cache", "dpkg-deb"].every(hasCommand)) {
-    const packages = `${Object.values(KERNELS)
-      .map(({ meta }) => meta)
-      .join(", ")} and ${BUSYBOX}`;
+    const names = [
+      ...Object.values(KERNELS).map(({ meta }) => meta),
+      ...Object.values(PROGRAMS).map(({ name }) => name),
+    ];
+    const packages = `${names.join(", ")} and ${BUSYBOX}`;
     throw new Problem(`there is no apt here: bring ${missing.join(", ")} from Debian's ${packages} into ${CACHE}`);
   }
   const busybox = provide("busybox", () => extract(BUSYBOX, /(^|\/)bin\/busybox$/));
   for (const [file, kernel] of Object.entries(KERNELS))
     console.log(provide(file, () => extract(kernelPackage(kernel), /^boot\/vmlinuz-/)));
+  for (const [file, { name, pattern }] of Object.entries(PROGRAMS))
+    console.log(provide(file, () => extract(name, pattern)));
   for (const [name, script] of Object.entries(SCRIPTS)) {
     const path = join(CACHE, `initrd-${name}.img`);
     writeFileSync(path, initramfs(new Uint8Array(readFileSync(busybox)), script));
