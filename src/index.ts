@@ -18,7 +18,7 @@ export { EVENT, EVENTS } from "./ports/events.ts";
 export type { Initiator } from "./ports/initiator.ts";
 export type { LinePin } from "./ports/line.ts";
 export type { Part } from "./ports/part.ts";
-export type { CostTable, DataCache, Routine, Task } from "./ports/task.ts";
+export type { CostTable, Routine, Task } from "./ports/task.ts";
 export type { Window } from "./ports/window.ts";
 export { Rng } from "./sim/rng.ts";
 export type { TraceListener } from "./sim/trace.ts";

@@ -11,8 +11,9 @@ import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { EntryState } from "../ports/entry-state.ts";
 import type { KernelMachine } from "../ports/kernel-machine.ts";
 import type { LinePin } from "../ports/line.ts";
-import type { CostTable, DataCache, Routine } from "../ports/task.ts";
+import type { CostTable, Routine } from "../ports/task.ts";
 import { PRIORITY } from "../sim/event-queue.ts";
+import type { CacheSpec } from "./cache-board.ts";
 import { IRQ_LINES } from "./irq-map.ts";
 import { HPET_BASE, IOAPIC_BASE, splitRam } from "./memory-map.ts";
 import { PIRQ_ACTIVE_LOW } from "./pci-map.ts";
@@ -40,8 +41,8 @@ export type ScenarioOptions = {
   readonly testDevices?: boolean;
   /** Scripted cores other than 0 wait for a start-up IPI, as on a PC, instead of starting with the machine. */
   readonly waitForSipi?: boolean;
-  /** Between scripted cores and RAM. */
-  readonly cache?: DataCache | null;
+  /** Caches between all cores and memory, as `--caches`; without `coherent`, devices do not look into them. */
+  readonly caches?: CacheSpec;
   /** A last word about the board, for tests and hosts. */
   readonly board?: Partial<PcOptions>;
 };
@@ -99,7 +100,8 @@ export class ScriptedMachine implements KernelMachine {
     const { cpus = 1, memory = 64 * MIB, x86 = [], image = null } = options;
     const devices = [...(options.devices ?? []).map(parseDevice), ...(board.devices ?? [])];
     const testDevices = options.testDevices === true || board.testDevices === true;
-    const given = { cpus, memory, image, ...options.board, ...board, devices, testDevices, noReboot: true };
+    const caches = options.caches === undefined ? {} : { caches: options.caches };
+    const given = { cpus, memory, image, ...caches, ...options.board, ...board, devices, testDevices, noReboot: true };
     this.cpus = given.cpus;
     this.costs = costs ?? options.costs ?? COST_TABLES.fixed;
     this.memoryEnd = splitRam(given.memory).low;
@@ -133,8 +135,7 @@ export class ScriptedMachine implements KernelMachine {
     const { costs, code } = this;
     const program = (): Routine | null => this.#programs[index]!;
     const startsAtReset = index === 0 || options.waitForSipi !== true;
-    const { cache = null } = options;
-    return new BoardCore({ index, bus, ram, apic, clock, trace, code, costs, cache, program, startsAtReset });
+    return new BoardCore({ index, bus, ram, apic, clock, trace, code, costs, program, startsAtReset });
   }
 
   pinOfIrq(irq: number): number {

@@ -46,12 +46,16 @@ export const OP = {
   interruptReturn: 30,
   clock: 31,
   exchange: 32,
+  touch: 33,
 } as const;
 
 /** Kinds of fences. */
 export const FENCE = { full: 0, load: 1, store: 2 } as const;
-/** Kinds of cache operations: CLFLUSH, CLWB, and dropping a line without writing it back (no x86 instruction does this for one line; INVD does for all). */
-export const CACHE_OP = { flush: 0, writeBack: 1, invalidate: 2 } as const;
+/**
+ * Kinds of cache operations: CLFLUSH (writes back and drops), CLWB; WBINVD and INVD for all lines. No x86 instruction drops one line without writing it
+ * back: whoever wants to see what a device wrote must not have dirty lines there.
+ */
+export const CACHE_OP = { flush: 0, writeBack: 1, writeBackAndInvalidateAll: 2, invalidateAll: 3 } as const;
 
 /** General registers, in the order of their encoding (Intel SDM vol. 2, table 2-2). */
 export const GPR = {
@@ -160,7 +164,7 @@ export type CostTable = {
   readonly interruptExit: Ns;
   readonly load: Ns;
   readonly store: Ns;
-  /** Added when a cache model says that an access missed. */
+  /** Each line of a {@link touch}. */
   readonly cacheMiss: Ns;
   readonly mmioRead: Ns;
   readonly mmioWrite: Ns;
@@ -178,17 +182,6 @@ export type CostTable = {
   /** One command to remapping hardware, until it is done; charged by the kernel's DMA code. */
   readonly invalidateIotlb: Ns;
 };
-
-/** A data cache between scripted cores and RAM. Without one, RAM is read and written at once. */
-export interface DataCache {
-  /** Unsigned value of 1, 2 or 4 aligned bytes of RAM. */
-  load(cpu: number, address: number, width: number): number;
-  store(cpu: number, address: number, width: number, value: number): void;
-  /** One of {@link CACHE_OP} on a range. */
-  operate(cpu: number, operation: number, address: number, bytes: number): void;
-  /** Whether the last load or store missed. */
-  readonly missed: boolean;
-}
 
 // --- running ----------------------------------------------------------------------------------------------------------------------------------------
 
@@ -223,7 +216,9 @@ export const store64 = (address: number, value: number): Request => new Request(
 export const exchange32 = (address: number, value: number): Request => new Request(OP.exchange, address, value);
 /** MFENCE, LFENCE or SFENCE; one of {@link FENCE}. */
 export const fence = (kind: number = FENCE.full): Request => new Request(OP.fence, kind);
-/** One of {@link CACHE_OP} on all lines of a range. */
+/** Works through data that no cache holds: takes the time of a miss for each line of the range. */
+export const touch = (address: number, bytes: number): Request => new Request(OP.touch, address, bytes);
+/** One of {@link CACHE_OP} on all lines of a range, on a board with caches; on one without, it costs the same and does nothing. */
 export const cacheOperation = (operation: number, address: number, bytes: number): Request =>
   new Request(OP.cache, operation, address, bytes);
 /** Another map of linear addresses from here on, as MOV to CR3. Privileged. */

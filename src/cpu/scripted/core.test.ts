@@ -12,10 +12,13 @@ import { EVENT } from "../../ports/events.ts";
 import { PageMap } from "../../ports/page-map.ts";
 import {
   breakpoint,
+  CACHE_OP,
+  cacheOperation,
   cli,
   compute,
   divide,
   exchange32,
+  fence,
   GPR,
   halt,
   in8,
@@ -174,6 +177,31 @@ describe("memory", () => {
     );
     expect(seen).toEqual([0]);
   });
+});
+
+test("on a board whose devices do not look into caches, a device sees a store only when its line was written back, and the CPU sees old data until it drops the line", () => {
+  const seen: number[] = [];
+  const bytes = new Uint8Array(4);
+  runScenario({ memory: 4 * MIB, caches: { coherent: false, storeBuffer: false } }, machine => {
+    const master = machine.pc.busMaster(8);
+    const device = (): number => {
+      master.read(0x150000, bytes, 0, 4);
+      return bytes[0]!;
+    };
+    machine.setProgram(0, function* () {
+      yield* store32(0x150000, 1);
+      seen.push(device());
+      yield* cacheOperation(CACHE_OP.writeBack, 0x150000, 4);
+      yield* fence();
+      seen.push(device());
+      master.write(0x150000, Uint8Array.of(2, 0, 0, 0), 0, 4);
+      seen.push(yield* load32(0x150000));
+      yield* cacheOperation(CACHE_OP.flush, 0x150000, 4);
+      seen.push(yield* load32(0x150000));
+      yield* portOut(0x604, 2, 0x2000);
+    });
+  });
+  expect(seen).toEqual([0, 1, 1, 2]);
 });
 
 describe("delivery (6.14)", () => {

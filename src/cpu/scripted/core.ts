@@ -18,16 +18,7 @@ import { PageMap } from "../../ports/page-map.ts";
 import type { ResetKind, ResetPhase } from "../../ports/part.ts";
 import { ACTIVITY, type Activity, type Processor } from "../../ports/processor.ts";
 import type { RamView } from "../../ports/ram-view.ts";
-import {
-  type CostTable,
-  type DataCache,
-  halt,
-  OP,
-  type Request,
-  type Routine,
-  sti,
-  type Task,
-} from "../../ports/task.ts";
+import { type CostTable, halt, OP, type Request, type Routine, sti, type Task } from "../../ports/task.ts";
 import type { Clock } from "../../sim/clock.ts";
 import type { Trace } from "../../sim/trace.ts";
 import { EXC, GuestFault } from "../context.ts";
@@ -56,7 +47,6 @@ export type ScriptedParts = {
   readonly trace: Trace;
   readonly code: ScriptedCode;
   readonly costs: CostTable;
-  readonly cache?: DataCache | null;
   /** What the core runs; null: nothing until somebody starts it. Asked for at every reset and start-up. */
   readonly program: () => Routine | null;
   /** False: it waits for a start-up IPI after a reset. */
@@ -88,7 +78,7 @@ export class ScriptedCore implements Processor {
     this.current = nobody();
     const { clock } = parts;
     this.tsc = { nsUntil: (low, high) => high * 4294967296 + low - clock.now() };
-    this.memory = new ScriptedMemory({ ...parts, cache: parts.cache ?? null });
+    this.memory = new ScriptedMemory(parts);
     this.delivery = new ScriptedDelivery(this, this.memory, parts.code, parts.trace, parts.costs.interruptEntry);
     this.#operations = new Operations(this, parts);
   }

@@ -1,16 +1,16 @@
 /**
- * What a scripted core's loads and stores reach: linear addresses through its page map, then its own local APIC, RAM (directly, or through a data cache
- * when the machine has one), and the bus. Page faults: Intel SDM vol. 3A, 4.7, "Page-Fault Exceptions".
+ * What a scripted core's loads and stores reach: linear addresses through its page map, then its own local APIC, RAM (directly, or through the caches of a
+ * board that has them), and the bus. Page faults: Intel SDM vol. 3A, 4.7, "Page-Fault Exceptions".
  */
 import { HostError } from "../../base/assert.ts";
 import { hex } from "../../base/int.ts";
 import { MIB, PAGE } from "../../base/units.ts";
-import { type CpuBus, PAGE_KIND } from "../../ports/cpu-bus.ts";
+import { type CpuBus, type CpuCaches, PAGE_KIND } from "../../ports/cpu-bus.ts";
 import type { LocalApicPort } from "../../ports/cpu-port.ts";
 import { EVENT } from "../../ports/events.ts";
 import { PageMap } from "../../ports/page-map.ts";
 import type { RamView } from "../../ports/ram-view.ts";
-import type { CostTable, DataCache } from "../../ports/task.ts";
+import type { CostTable } from "../../ports/task.ts";
 import type { Trace } from "../../sim/trace.ts";
 import { EXC, raise, raisePageFault } from "../context.ts";
 
@@ -29,7 +29,6 @@ export type ScriptedMemoryParts = {
   readonly apic: LocalApicPort;
   readonly trace: Trace;
   readonly costs: CostTable;
-  readonly cache: DataCache | null;
 };
 
 export class ScriptedMemory {
@@ -42,6 +41,7 @@ export class ScriptedMemory {
   readonly view: DataView;
   readonly #p: ScriptedMemoryParts;
   readonly #codePages: Uint8Array;
+  readonly #caches: CpuCaches | null;
   #generation = -1;
   /** From 1 MiB to here RAM lies at its own offset. */
   #plainEnd = 0;
@@ -51,6 +51,7 @@ export class ScriptedMemory {
     const { bytes } = parts.ram;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#codePages = parts.ram.codePages;
+    this.#caches = parts.bus.caches ?? null;
   }
 
   /**
@@ -58,8 +59,8 @@ export class ScriptedMemory {
    * through {@link read} and {@link write}. Charges for `bytes` in words of 8.
    */
   direct(linear: number, bytes: number, write: boolean): number {
-    const { costs, cache } = this.#p;
-    if (cache !== null || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
+    const { costs } = this.#p;
+    if (this.#caches !== null || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
     const first = Math.floor(linear / PAGE);
     const last = Math.floor((linear + bytes - 1) / PAGE);
     const { map } = this;
@@ -120,6 +121,11 @@ export class ScriptedMemory {
     this.write(linear + 4, 4, high, user);
   }
 
+  /** Physical address of the byte at `linear`, for an operation on its cache line. */
+  physical(linear: number, user: boolean): number {
+    return this.#translate(linear, false, user);
+  }
+
   /** Faults when any of the bytes cannot be written. */
   probe(linear: number, bytes: number, user: boolean): void {
     this.#translate(linear, true, user);
@@ -177,14 +183,11 @@ export class ScriptedMemory {
   }
 
   #readPhysical(address: number, width: number): number {
-    const { costs, cache, index, bus } = this.#p;
+    const { costs, index, bus } = this.#p;
     const offset = this.#ramOffset(address);
     if (offset >= 0) {
       this.cost += costs.load;
-      if (cache === null) return this.#load(offset, width);
-      const value = cache.load(index, address, width);
-      if (cache.missed) this.cost += costs.cacheMiss;
-      return value;
+      return this.#caches === null ? this.#load(offset, width) : bus.read(address, width);
     }
     this.cost += offset === -2 ? costs.load : costs.mmioRead;
     const apicOffset = this.#apicOffset(address);
@@ -196,15 +199,12 @@ export class ScriptedMemory {
   }
 
   #writePhysical(address: number, width: number, value: number): void {
-    const { costs, cache, index, bus } = this.#p;
+    const { costs, index, bus } = this.#p;
     const offset = this.#ramOffset(address);
     if (offset >= 0) {
       this.cost += costs.store;
-      if (cache === null) this.#store(offset, width, value);
-      else {
-        cache.store(index, address, width, value >>> 0);
-        if (cache.missed) this.cost += costs.cacheMiss;
-      }
+      if (this.#caches === null) this.#store(offset, width, value);
+      else bus.write(address, width, value >>> 0);
       return;
     }
     this.cost += costs.mmioWrite;

@@ -6,6 +6,7 @@ import { EVENT } from "../../ports/events.ts";
 import type { PageMap } from "../../ports/page-map.ts";
 import { ACTIVITY } from "../../ports/processor.ts";
 import {
+  CACHE_OP,
   GPR,
   interruptReturn,
   OP,
@@ -73,8 +74,11 @@ export class Operations {
       case OP.exchange: {
         const user = s.cpl === 3;
         memory.probe(a, 4, user);
+        // Locked: what waits in a store buffer comes first.
+        this.#p.bus.caches?.fence();
         const old = memory.read(a, 4, user);
         memory.write(a, 4, b, user);
+        this.#p.bus.caches?.fence();
         return old;
       }
       case OP.portIn:
@@ -109,7 +113,11 @@ export class Operations {
 
   #performOther({ op, a, b, c, map }: Request, at: Activation): number {
     switch (op) {
+      case OP.touch:
+        this.#memory.cost += linesOf(a, b) * this.#p.costs.cacheMiss;
+        return 0;
       case OP.fence:
+        this.#p.bus.caches?.fence();
         this.#memory.cost += this.#p.costs.fence;
         return 0;
       case OP.cache:
@@ -229,10 +237,23 @@ export class Operations {
   }
 
   #cacheOperation(operation: number, address: number, bytes: number): number {
+    const caches = this.#p.bus.caches ?? null;
+    if (operation >= CACHE_OP.writeBackAndInvalidateAll) {
+      this.#privileged();
+      if (operation === CACHE_OP.writeBackAndInvalidateAll) caches?.writeBackAndInvalidateAll();
+      else caches?.invalidateAll();
+      this.#memory.cost += this.#p.costs.cacheLine;
+      return 0;
+    }
+    const user = this.#s.cpl === 3;
     const first = Math.floor(address / CACHE_LINE);
-    const lines = bytes <= 0 ? 0 : Math.floor((address + bytes - 1) / CACHE_LINE) - first + 1;
+    const lines = linesOf(address, bytes);
+    for (let line = first; line < first + lines; line++) {
+      const physical = this.#memory.physical(line * CACHE_LINE, user);
+      if (operation === CACHE_OP.flush) caches?.flush(physical);
+      else caches?.writeBack(physical);
+    }
     this.#memory.cost += lines * this.#p.costs.cacheLine;
-    this.#p.cache?.operate(this.#core.index, operation, address, bytes);
     return 0;
   }
 
@@ -391,4 +412,10 @@ export class Operations {
     current.suspended = true;
     delivery.go(target);
   }
+}
+
+/** Cache lines that a range touches. */
+function linesOf(address: number, bytes: number): number {
+  if (bytes <= 0) return 0;
+  return Math.floor((address + bytes - 1) / CACHE_LINE) - Math.floor(address / CACHE_LINE) + 1;
 }
