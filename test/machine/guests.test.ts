@@ -18,6 +18,8 @@ type Guest = {
   readonly cpus: number;
   readonly memoryMiB: number;
   readonly testDevices: boolean;
+  /** Needs a Sound Blaster. */
+  readonly sound?: boolean;
   /** As after `--device`. */
   readonly devices?: readonly string[];
   readonly status: number;
@@ -41,6 +43,7 @@ class Run {
       memory: guest.memoryMiB * MIB,
       image: { name: guest.file, bytes, args: "" },
       testDevices: guest.testDevices,
+      onSound: guest.sound === true ? () => {} : null,
       devices: (guest.devices ?? []).map(parseDevice),
       onSerial: byte => {
         this.output += String.fromCharCode(byte);

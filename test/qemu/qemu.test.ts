@@ -30,6 +30,7 @@ function runHere(entry: GuestEntry): string[] {
     memory: entry.memoryMiB * MIB,
     image: { name: entry.file, bytes: new Uint8Array(readFileSync(join(guestsDirectory, entry.file))), args: "" },
     testDevices: entry.testDevices,
+    onSound: entry.sound === true ? () => {} : null,
     devices: (entry.devices ?? []).map(parseDevice),
     onSerial: byte => {
       output += String.fromCharCode(byte);

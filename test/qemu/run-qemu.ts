@@ -22,6 +22,8 @@ export interface GuestEntry {
   memoryMiB: number;
   /** Needs pc-testdev: ports 0x2000+n drive interrupt line n. */
   testDevices: boolean;
+  /** Needs a Sound Blaster; QEMU's stands in `qemu`. */
+  sound?: boolean;
   /** PCI functions of this machine, as after `--device`; QEMU's stand in `qemu`. */
   devices?: string[];
   /** Further arguments for QEMU; "-M" and "-cpu" among them replace the defaults. */
