@@ -1,6 +1,7 @@
 /**
  * Fault reasons. Document: VT-d specification, 7.1.3 "Fault Conditions and Remapping Hardware Behavior" (tables of legacy mode, scalable mode and interrupt
- * remapping), and appendix A of rev. 1.2 for the first block.
+ * remapping), and appendix A of rev. 1.2 for the first block. "Qualified" ones, which fault processing disable silences, are those that are found in or
+ * behind an entry that has that bit.
  */
 export const FAULT = {
   none: 0,
@@ -71,17 +72,3 @@ export const FAULT = {
   smNoRead: 0x86,
   interruptAddress: 0x87,
 } as const;
-
-/**
- * Reasons that are reported even when the context, PASID-table or interrupt entry asks not to (fault processing disable): those that are found before
- * there is such an entry. The tables call the others "qualified".
- */
-const UNQUALIFIED: readonly number[] = [
-  ...[FAULT.rootNotPresent, FAULT.rootAccess, FAULT.contextAccess, FAULT.rootReserved],
-  ...[FAULT.requestReserved, FAULT.indexBeyondTable, FAULT.irteAccess, FAULT.compatibleBlocked],
-  ...[FAULT.tableMode, FAULT.legacyPasid],
-  ...[FAULT.smRootAccess, FAULT.smRootNotPresent, FAULT.smRootReserved, FAULT.smContextAccess],
-];
-
-/** True when fault processing disable silences this reason. */
-export const isQualified = (reason: number): boolean => !UNQUALIFIED.includes(reason);

@@ -11,7 +11,7 @@ import { type InterruptRemapping, NOT_REMAPPED } from "../ports/interrupt-remap.
 import { DELIVERY, InterruptMessage, type MessageBus, type MsiTarget } from "../ports/message.ts";
 import type { Trace } from "../sim/trace.ts";
 import type { FaultLog } from "./fault-log.ts";
-import { FAULT, isQualified } from "./faults.regs.ts";
+import { FAULT } from "./faults.regs.ts";
 import type { InterruptTable } from "./interrupt-table.ts";
 import { PostedInterrupt } from "./posted-interrupt.ts";
 import type { TableMemory } from "./table-memory.ts";
@@ -130,7 +130,7 @@ export class InterruptRemap implements MsiTarget, InterruptRemapping {
     const { faults, trace } = this.#parts;
     this.counts.blocked++;
     const id = trace?.emit(EVENT.iommuFault, requester, MSI_BASE, reason, 0, cause) ?? cause;
-    if (silent && isQualified(reason)) return 0;
+    if (silent) return 0;
     if (!faults.recordInterrupt(requester, reason, index & 0xffff, id)) this.counts.lost++;
     return 0;
   }

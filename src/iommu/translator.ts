@@ -11,7 +11,7 @@ import type { Trace } from "../sim/trace.ts";
 import { BINDING, BOUND } from "./binding-cache.ts";
 import type { DeviceTables } from "./device-tables.ts";
 import type { FaultLog } from "./fault-log.ts";
-import { FAULT, isQualified } from "./faults.regs.ts";
+import { FAULT } from "./faults.regs.ts";
 import type { FirstLevel } from "./first-level.ts";
 import type { Iotlb } from "./iotlb.ts";
 import { LEGACY_FAULTS, SCALABLE_FAULTS, type SecondLevel, SPANS } from "./second-level.ts";
@@ -212,10 +212,9 @@ export class Translator implements DmaRemapper {
   #fault(requester: Bdf, reason: number, silent: boolean, address: PhysAddr, access: number, cause: CauseId): PhysAddr {
     this.span = 1;
     this.counts.faults++;
-    const reported = !(silent && isQualified(reason));
     // The event comes first: the fault's interrupt is its consequence.
     const id = this.#trace?.emit(EVENT.iommuFault, requester, address, reason, access & RIGHTS, cause) ?? cause;
-    if (!reported) this.counts.silent++;
+    if (silent) this.counts.silent++;
     else if (!this.#faults.recordAddress(requester, reason, address, access, id)) this.counts.lost++;
     return REMAP_FAULT;
   }

@@ -73,6 +73,21 @@ describe("registers", () => {
     expect(rig.faults()).toEqual([0x1]);
   });
 
+  test("table addresses have all bits of the host's, and no more", () => {
+    const rig = new VtdRig();
+    rig.enable((0xffff_ffffn << 32n) | BigInt(ROOT_TABLE));
+    expect(rig.read64(REG.RTADDR)).toBe((0xffn << 32n) | BigInt(ROOT_TABLE));
+    expect(rig.translate(0, READ)).toBe(FAULT);
+    rig.write64(REG.IRTA, (0xffff_ffffn << 32n) | 7n);
+    rig.command(24);
+    rig.command(25, true);
+    expect(rig.read64(REG.IRTA)).toBe((0xffn << 32n) | 7n);
+    rig.unit.interrupts.msi(0xfee00010, 0, DEVICE, 0);
+    rig.write64(REG.IQA, 0xffff_ffffn << 32n);
+    expect(rig.read64(REG.IQA)).toBe(0xffn << 32n);
+    expect(rig.faults()).toEqual([8, 0x23]);
+  });
+
   test("unknown offsets read 0, read-only registers keep their values", () => {
     const rig = new VtdRig();
     for (const at of [0x00, 0x08, 0x0c, 0x10, 0x14, 0x1c, 0x80, 0xb0, 0x400]) {
