@@ -216,3 +216,40 @@ describe("legacy modes (5.3)", () => {
     }
   });
 });
+
+describe("one page as code of several kinds", () => {
+  /** GDT at 0x3000: 0x08 flat 32-bit code, 0x18 16-bit code with base 0x10000, 0x20 32-bit code of 0x10104 bytes. */
+  function segments(): CpuFixture {
+    const f = new CpuFixture();
+    f.protectedMode();
+    const descriptor = (index: number, low: number, high: number): void => {
+      new DataView(f.ram.bytes.buffer, f.ram.base).setUint32(0x3000 + index * 8, low, true);
+      new DataView(f.ram.bytes.buffer, f.ram.base).setUint32(0x3004 + index * 8, high, true);
+    };
+    descriptor(1, 0x0000ffff, 0x00cf9b00);
+    descriptor(3, 0x0000ffff, 0x00009b01);
+    descriptor(4, 0x00000103, 0x00419b00);
+    f.s.setNum(L.GDTR_BASE, 0x3000);
+    f.s.setLo(L.GDTR_LIMIT, 0x27);
+    return f;
+  }
+
+  test("the same bytes decode anew when a far jump changes the default operand size (vol. 3A, 3.4.5)", () => {
+    const f = segments();
+    // mov eax,0x12345678; jmp 0x18:0x100. In 16-bit code: mov ax,0x5678; xor al,0x12.
+    f.load(0x10100, [0xb8, 0x78, 0x56, 0x34, 0x12, 0xea, 0x00, 0x01, 0x00, 0x00, 0x18, 0x00]);
+    f.s.set64(L.RIP, 0x10100, 0);
+    f.cpu.run(4);
+    expect(f.s.lo(L.GPR)).toBe(0x1234566a);
+  });
+
+  test("a smaller limit holds for a page that ran before with a larger one (5.3)", () => {
+    const f = segments();
+    const seen = faults(f);
+    // nop; nop; jmp 0x20:0x10102: its limit ends behind the second byte of the jump's target.
+    f.load(0x10100, [0x90, 0x90, 0x90, 0x90, 0x90, 0xea, 0x02, 0x01, 0x01, 0x00, 0x20, 0x00]);
+    f.s.set64(L.RIP, 0x10100, 0);
+    f.cpu.run(12);
+    expect(seen[0]).toEqual([13, 0, 0x10104]);
+  });
+});

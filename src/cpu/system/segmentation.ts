@@ -65,6 +65,7 @@ export class Segmentation {
       s.set64(L.SEG_READ_TOP + L.SEG.none * 8, -1, 0);
       s.set64(L.SEG_WRITE_TOP + L.SEG.none * 8, -1, 0);
     }
+    this.mmu.tlb.selectCode();
     this.mmu.tlb.selectBank();
   }
 

@@ -11,7 +11,7 @@ import { PAGE } from "../../base/units.ts";
 import { PAGE_KIND } from "../../ports/cpu-bus.ts";
 import type { CpuContext } from "../context.ts";
 import * as L from "../layout.ts";
-import { FLAG } from "../state.ts";
+import { FLAG, MODE } from "../state.ts";
 import { CR0, CR4 } from "./control-bits.ts";
 
 /** Bits of an entry's flags word. Bits 31:28 hold bits 35:32 of the linear page number. */
@@ -47,11 +47,14 @@ const LOG_SIZE = L.TLB_LOG_SIZE;
 const TWO32 = 4294967296;
 const LARGE_MAP = L.LARGE_MAP_SIZE;
 
+/** Banks of the code TLB. */
+const CODE = { supervisor: 0, supervisorLegacy: 1, user: 2, userLegacy: 3 } as const;
+
 /** Bits 35:32 of a (signed) page number, shifted to bits 31:28. */
 const highPart = (page: number): number => Math.floor(page / TWO32) << 28;
 
 /** Contents of a {@link Tlb} in a snapshot. */
-export type TlbState = { data: Uint8Array; log: Uint8Array; code: Float64Array };
+export type TlbState = { data: Uint8Array; log: Uint8Array; code: Float64Array; legacy: Float64Array };
 
 export class Tlb {
   /** Bank whose entries the present privilege uses in the slow path (never `strict`). */
@@ -77,6 +80,8 @@ export class Tlb {
   /** One byte per 2 MiB of linear space (modulo LARGE_MAP_SIZE): pieces of large pages were filled there. */
   readonly #largeMap: Uint8Array;
   #generation = -1;
+  /** What the legacy banks of the code TLB hold: code mode, and limit of CS. */
+  readonly #legacy = new Float64Array([-1, 0]);
 
   constructor(ctx: CpuContext) {
     this.#ctx = ctx;
@@ -118,7 +123,28 @@ export class Tlb {
     this.strict = user && ac && (s.int(L.CR0) & CR0.am) !== 0;
     const data = this.strict ? L.BANK.strict : this.bank;
     s.setLo(L.DTLB_BASE, s.base + L.DTLB_OFFSET + data * DATA_BANK);
-    s.setLo(L.ITLB_BASE, s.base + L.ITLB_OFFSET + (user ? L.BANK.user : L.BANK.supervisor) * CODE_BANK);
+    const long = s.int(L.CODE_MODE) === MODE.code64;
+    const code = user ? (long ? CODE.user : CODE.userLegacy) : long ? CODE.supervisor : CODE.supervisorLegacy;
+    s.setLo(L.ITLB_BASE, s.base + L.ITLB_OFFSET + code * CODE_BANK);
+  }
+
+  /**
+   * The kind of code has changed, or the segment that it lies in. Decoded code is found by its address alone, so that legacy code of another kind, or
+   * with another limit, must be looked up anew. 64-bit code has banks of its own.
+   */
+  selectCode(): void {
+    const s = this.#ctx.state;
+    const mode = s.int(L.CODE_MODE);
+    if (mode === MODE.code64) return;
+    const limit = s.segLimit(L.SEG.cs);
+    const legacy = this.#legacy;
+    if (legacy[0] === mode && legacy[1] === limit) return;
+    legacy[0] = mode;
+    legacy[1] = limit;
+    for (const bank of [CODE.supervisorLegacy, CODE.userLegacy]) {
+      const first = this.#code + (bank * CODE_BANK) / 4;
+      for (let e = first; e < first + CODE_BANK / 4; e += CODE_WORDS) this.#clearCode(e);
+    }
   }
 
   /** Bank of explicit accesses at privilege `cpl`, which need not be the present one. */
@@ -258,7 +284,7 @@ export class Tlb {
   /** Gives the entries of a page (linear / 4096) in all banks of the code TLB another table. */
   changeCodeTable(page: number, other: (table: number) => number): void {
     const i32 = this.#i32;
-    for (let bank = 0; bank < L.BANK.strict; bank++) {
+    for (let bank = 0; bank < L.BANKS; bank++) {
       const e = this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS;
       if (i32[e] === page << 12 && i32[e + 1] === (Math.floor(page / 0x100000) | 0)) i32[e + 2] = other(i32[e + 2]!);
     }
@@ -334,8 +360,9 @@ export class Tlb {
     for (let bank = 0; bank < L.BANK.strict; bank++) {
       const e = this.slot(bank, page);
       if (i32[e + LINEAR] === (page | 0)) this.#clear(e);
-      this.#clearCode(this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS);
     }
+    for (let bank = 0; bank < L.BANKS; bank++)
+      this.#clearCode(this.#code + bank * (CODE_BANK / 4) + (page & (L.ITLB_ENTRIES - 1)) * CODE_WORDS);
     if (this.#log[3] !== 0 || this.#largeMap[(page >> 9) & (LARGE_MAP - 1)] !== 0) this.#flushLarge();
   }
 
@@ -388,6 +415,7 @@ export class Tlb {
       data: at(L.DTLB_OFFSET, L.BANK.strict * DATA_BANK),
       log: at(L.TLB_LOG_OFFSET, L.TLB_LOG.largeMap + LARGE_MAP),
       code: this.codePlaces(placeOf),
+      legacy: this.#legacy.slice(),
     };
   }
 
@@ -410,13 +438,14 @@ export class Tlb {
       this.retag(e, page, host);
     }
     this.setCodePlaces(saved.code, tableOf);
+    this.#legacy.set(saved.legacy);
     this.#generation = bus.generation;
   }
 
   /** Valid entries of the code TLB: slot, place of the table, flags, tag (low, high). */
   codePlaces(placeOf: (table: number) => number): Float64Array {
     const out: number[] = [];
-    const slots = (L.BANK.strict * CODE_BANK) / L.ITLB_ENTRY;
+    const slots = (L.BANKS * CODE_BANK) / L.ITLB_ENTRY;
     for (let slot = 0; slot < slots; slot++) {
       const e = this.#code + slot * CODE_WORDS;
       if (this.#i32[e] === L.NO_TAG) continue;
