@@ -4,7 +4,7 @@
 import type { ApicId, Ns, PhysAddr, Vector } from "../base/units.ts";
 import { ICR, LAPIC_REG, LVT_ENTRY, MSR_APIC_BASE, MSR_X2APIC, SVR, TIMER_MODE } from "../intc/lapic.regs.ts";
 import { DELIVERY, SHORTHAND } from "../ports/message.ts";
-import { compute, load32, readMsr, store32, type Task, writeMsr } from "../ports/task.ts";
+import { compute, load32, readMsr, type Request, store32, type Task, writeMsr } from "../ports/task.ts";
 
 export const LAPIC_PAGE: PhysAddr = 0xfee00000;
 const BASE_X2APIC = 0xfee00c00;
@@ -21,15 +21,13 @@ export class LocalApicDriver {
     this.x2apic = x2apic;
   }
 
-  *read(register: number): Task<number> {
-    return this.x2apic
-      ? (yield* readMsr(MSR_X2APIC + register)) % 4294967296
-      : yield* load32(LAPIC_PAGE + register * 16);
+  /** A register of 32 bits. */
+  read(register: number): Request {
+    return this.x2apic ? readMsr(MSR_X2APIC + register) : load32(LAPIC_PAGE + register * 16);
   }
 
-  *write(register: number, value: number): Task {
-    if (this.x2apic) yield* writeMsr(MSR_X2APIC + register, value);
-    else yield* store32(LAPIC_PAGE + register * 16, value);
+  write(register: number, value: number): Request {
+    return this.x2apic ? writeMsr(MSR_X2APIC + register, value) : store32(LAPIC_PAGE + register * 16, value);
   }
 
   /** Switches the present CPU's APIC on, with all priorities let through. */
@@ -43,13 +41,13 @@ export class LocalApicDriver {
   }
 
   /** The document's `send_eoi`. The hardware clears the highest in-service bit by it. */
-  *endOfInterrupt(): Task {
-    yield* this.write(LAPIC_REG.EOI, 0);
+  endOfInterrupt(): Request {
+    return this.write(LAPIC_REG.EOI, 0);
   }
 
   /** Vectors of classes up to `priority` >> 4 wait. */
-  *setTaskPriority(priority: number): Task {
-    yield* this.write(LAPIC_REG.TPR, priority);
+  setTaskPriority(priority: number): Request {
+    return this.write(LAPIC_REG.TPR, priority);
   }
 
   *id(): Task<ApicId> {
@@ -77,8 +75,9 @@ export class LocalApicDriver {
     yield* this.#command(ICR.level.put(ICR.deliveryMode.put(vector, mode), 1), destination);
   }
 
-  *sendToSelf(vector: Vector): Task {
-    yield* this.#command(ICR.level.put(ICR.shorthand.put(vector, SHORTHAND.self), 1), 0);
+  /** The destination field does not matter with a shorthand. */
+  sendToSelf(vector: Vector): Request {
+    return this.write(LAPIC_REG.ICR, ICR.level.put(ICR.shorthand.put(vector, SHORTHAND.self), 1));
   }
 
   *sendToOthers(vector: Vector, mode: number = DELIVERY.fixed): Task {

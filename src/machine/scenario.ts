@@ -9,6 +9,7 @@ import { ScriptedCore, type ScriptedParts } from "../cpu/scripted/core.ts";
 import type { BootFile } from "../firmware/boot-plan.ts";
 import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { EntryState } from "../ports/entry-state.ts";
+import type { Initiator } from "../ports/initiator.ts";
 import type { KernelMachine } from "../ports/kernel-machine.ts";
 import type { LinePin } from "../ports/line.ts";
 import type { CostTable, Routine } from "../ports/task.ts";
@@ -92,6 +93,8 @@ export class ScriptedMachine implements KernelMachine {
   readonly notes: string[] = [];
   readonly #programs: (Routine | null)[];
   readonly #cores: (BoardCore | null)[] = [];
+  readonly #masters = new Map<number, Initiator>();
+  readonly #message = new Uint8Array(4);
   #happenings = 0;
   #begun = false;
 
@@ -188,9 +191,11 @@ export class ScriptedMachine implements KernelMachine {
 
   /** A device's message as a memory write: address and data as in its MSI registers. `requester` is the device's bus, device and function. */
   message(address: PhysAddr, data: number, requester = 0): void {
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, data, true);
-    this.pc.busMaster(requester).write(address, bytes, 0, 4);
+    let master = this.#masters.get(requester);
+    if (master === undefined) this.#masters.set(requester, (master = this.pc.busMaster(requester)));
+    const bytes = this.#message;
+    for (let i = 0; i < 4; i++) bytes[i] = data >>> (8 * i);
+    master.write(address, bytes, 0, 4);
   }
 
   /** The interrupt vector as an MSI would carry it to one local APIC. */

@@ -148,11 +148,11 @@ export class Operations {
         this.#return();
         return 0;
       default:
-        return this.#performStack({ op, a, b }) ?? this.#performSystem(op, a, b, c, map);
+        return this.#performStack(op, a, b) ?? this.#performSystem(op, a, b, c, map);
     }
   }
 
-  #performStack({ op, a, b }: { op: number; a: number; b: number }): number | null {
+  #performStack(op: number, a: number, b: number): number | null {
     const s = this.#s;
     const memory = this.#memory;
     const user = s.cpl === 3;
