@@ -107,6 +107,7 @@ describe("tables (9.2 to 9.6)", () => {
     ["59h PASID entry not present", 0, () => {}, READ],
     ["5Ah PASID entry's reserved bits", 0, rig => rig.pasid(RID, { type: 4n, word0: 1n << 10n }), READ],
     ["5Ah PASID entry's upper half", 0, rig => rig.memory.put(PASIDS + 64 * RID + 56, 1n), READ],
+    ["5Ah first-level tables beyond the host's", 0, rig => rig.pasid(RID, { type: 1n, word4: 1n << 45n }), READ],
     ["5Bh type 0", 0, rig => rig.pasid(RID, { type: 0n }), READ],
     ["5Bh type 5", 0, rig => rig.pasid(RID, { type: 5n }), READ],
     ["5Bh five second levels are not there", 0, rig => rig.pasid(RID, { type: 2n, word0: 1n << 2n }), READ],
@@ -178,6 +179,21 @@ describe("first level (3.6, 9.7)", () => {
     expect(rig.translate(0x8123_4567, READ)).toBe(0x8123_4567);
     expect(rig.memory.get(huge)).toBe(0x8000_00a7n);
     expect(rig.faults()).toEqual([]);
+  });
+
+  test("bit 12 of a large page is PAT and no address; a table that is read-only makes everything below read-only", () => {
+    const rig = new SmRig();
+    const top = rig.firstLevel();
+    rig.mapFirst(top, 0x60_0000, 0x4020_1087n, 2);
+    expect(rig.translate(0x60_1234, READ)).toBe(0x4020_1234);
+    rig.mapFirst(top, 0x1000, 0x5007n);
+    const directory = rig.mapFirst(top, 0x40_0000, 0n, 2);
+    const table = rig.table();
+    rig.memory.put(directory, BigInt(table) | 5n);
+    rig.memory.put(table, 0x6007n);
+    expect(rig.translate(0x40_0000, WRITE)).toBe(FAULT);
+    expect(rig.translate(0x40_0000, READ)).toBe(0x6000);
+    expect(rig.faults()).toEqual([0x85]);
   });
 
   test("five levels where they are supported", () => {
