@@ -1,5 +1,7 @@
 /** Sections are those of the Intel 82077AA datasheet (290166). */
 import { beforeEach, describe, expect, it } from "vitest";
+import { FUZZ_STEPS } from "../../test/fuzz-steps.ts";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
 import { HostError } from "../base/assert.ts";
 import { DmaRig } from "../dma/dma-rig.testing.ts";
 import type { BlockMedium } from "../ports/block.ts";
@@ -419,7 +421,7 @@ describe("formats by size of the image", () => {
   });
 });
 
-describePart("82077AA", () => {
+function surroundings() {
   const source = medium();
   const image = new DiskImage({ name: "image", source });
   const made = new FloppyRig(Object.assign(image, { store: source.store }));
@@ -454,5 +456,22 @@ describePart("82077AA", () => {
     for (const byte of rng.pick(commands)) made.out(5, byte);
   };
   const outputs = [irq, dma.pair.channels[2]!.dreq];
-  return { part, queue: dma.queue, windows: [chip.window], outputs, stimulate };
+  return { made, part, queue: dma.queue, windows: [chip.window], outputs, stimulate };
+}
+
+describePart("82077AA", surroundings);
+
+it("random commands, registers, requests and time: it answers, and keeps within its FIFO and its disk", {
+  timeout: FUZZ_TIMEOUT,
+}, () => {
+  const steps = FUZZ_STEPS / 10;
+  fuzzPart(surroundings, "82077AA", { maxAdvance: 400 * MS, steps }, ({ made }) => {
+    const { transfer, resultBytes, resultRead, commandBytes } = made.chip.state;
+    expect(transfer.fifoCount).toBeLessThanOrEqual(16);
+    expect(transfer.position).toBeLessThanOrEqual(512);
+    expect(resultRead).toBeLessThanOrEqual(resultBytes);
+    expect(commandBytes).toBeLessThan(9);
+    if (!made.chip.state.executing)
+      expect([transfer.asks, made.dma.pair.channels[2]!.dreq.level]).toEqual([false, false]);
+  });
 });

@@ -1,5 +1,7 @@
 /** Chapters are those of Creative's "Sound Blaster Series Hardware Programming Guide". */
 import { beforeEach, describe, expect, it } from "vitest";
+import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
+import { FUZZ_STEPS } from "../../test/fuzz-steps.ts";
 import { DmaRig } from "../dma/dma-rig.testing.ts";
 import { Line } from "../ports/line.ts";
 import type { Part } from "../ports/part.ts";
@@ -150,6 +152,16 @@ describe("transfers", () => {
     expect(rig.frames[799]![3] - began).toBe(Math.floor((1600 * 1e9) / 88200) + 1750);
   });
 
+  it("samples keep their times over seconds (41h)", () => {
+    rig.buffer(1, 0x1000, new Array(100).fill(1), true);
+    rig.dsp(0x41, 7000 >> 8, 7000 & 0xff, 0x48, 99, 0, 0x1c);
+    const began = rig.dma.queue.clock.now();
+    rig.dma.run(2.5e9);
+    // 15000 samples are two seconds and a thousand sevenths of a thousandth; the transfer takes 1.75 µs.
+    expect(rig.frames[14_999]![3] - began).toBe(2_142_857_142 + 1750);
+    expect(rig.card.state.dsp.samples).toBeLessThan(7000);
+  });
+
   it("unsigned and signed, 8 and 16 bits (modes of Bxh and Cxh)", () => {
     rig.buffer(1, 0x1000, [0x01, 0xff], false);
     rig.dsp(0x41, 0x56, 0x22, 0xc0, 0x10, 1, 0);
@@ -238,7 +250,7 @@ describe("mixer", () => {
   });
 });
 
-describePart("Sound Blaster 16", () => {
+function surroundings() {
   const made = new SoundRig();
   const { card, dma, irqs } = made;
   const parts: readonly Part[] = [dma.pair, card];
@@ -256,5 +268,19 @@ describePart("Sound Blaster 16", () => {
       made.out(0xc, byte);
   };
   const outputs = [...irqs, ...dma.pair.channels.map(({ dreq }) => dreq)];
-  return { part, queue: dma.queue, windows: [card.window], outputs, sent: () => made.frames.length, stimulate };
+  return { made, part, queue: dma.queue, windows: [card.window], outputs, sent: () => made.frames.length, stimulate };
+}
+
+describePart("Sound Blaster 16", surroundings);
+
+it("random commands, registers and time: it answers, and asks only while something plays", {
+  timeout: FUZZ_TIMEOUT,
+}, () => {
+  const steps = FUZZ_STEPS / 10;
+  fuzzPart(surroundings, "SB16", { maxAdvance: 10e6, steps }, ({ made }) => {
+    const { dsp, interruptStatus } = made.card.state;
+    if (dsp.asking) expect([dsp.active, dsp.paused]).toEqual([true, false]);
+    expect(made.irqs.some(line => line.level) && interruptStatus === 0).toBe(false);
+    made.frames.length = 0;
+  });
 });

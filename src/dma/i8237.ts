@@ -9,7 +9,7 @@
  * and the status bit is channel 1's. Registers that cannot be read give all-ones. Noted without effect: compressed timing, extended write, the senses of
  * DREQ and DACK. Not modelled: external EOP.
  */
-import { DMA_ALL_MASK, DMA_BIT, DMA_COMMAND, DMA_MODE, DMA_REG, SERVICE, TRANSFER } from "./i8237.regs.ts";
+import { DMA_ALL_MASK, DMA_BIT, DMA_COMMAND, DMA_MODE, DMA_REG, DMA_STATUS, SERVICE, TRANSFER } from "./i8237.regs.ts";
 
 const CHANNELS = 4;
 const ALL = 0xf;
@@ -96,7 +96,7 @@ export class I8237 {
       return this.#toggle() ? value >> 8 : value & 0xff;
     }
     if (register === DMA_REG.status) {
-      const value = s.terminalCounts | (((this.dreq | s.request) & ALL) << CHANNELS);
+      const value = DMA_STATUS.request.put(s.terminalCounts, (this.dreq | s.request) & ALL);
       s.terminalCounts = 0;
       return value;
     }
