@@ -197,6 +197,19 @@ describe("the interrupt entry cache (6.2.6)", () => {
     expect(rig.faults()).toEqual([0x22, 0x26]);
   });
 
+  test("a reset empties it", () => {
+    const { rig, table, entry, send } = rigOf();
+    entry(0, PLAIN);
+    send(address(0));
+    entry(0, PLAIN | (1n << 17n));
+    rig.unit.reset("enter", "system");
+    rig.write64(REG.IRTA, BigInt(table) | 7n);
+    rig.command(24);
+    rig.command(25, true);
+    send(address(0));
+    expect(rig.bus.sent.map(({ vector }) => vector)).toEqual([0x41, 0x43]);
+  });
+
   test("a new table takes effect with its command, and its entries with the invalidation", () => {
     const { rig, entry, send } = rigOf();
     entry(0, PLAIN);

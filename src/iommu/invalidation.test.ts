@@ -273,6 +273,15 @@ describe("queued invalidation (6.5.2)", () => {
     ]);
   });
 
+  test("while its event is masked, clearing IWC takes the pending event back", () => {
+    const rig = new VtdRig();
+    const add = rig.queue();
+    add(0x15n);
+    expect(rig.read(REG.IECTL)).toBe(0xc000_0000);
+    rig.write(REG.ICS, 1);
+    expect(rig.read(REG.IECTL)).toBe(0x8000_0000);
+  });
+
   test("switching the queue off puts the head to 0", () => {
     const rig = new VtdRig();
     rig.queue()(...wait(1n));

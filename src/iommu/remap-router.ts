@@ -32,10 +32,6 @@ export class RemapRouter implements DmaRemapper, MsiTarget {
 
   translate(requester: Bdf, address: PhysAddr, access: number, length: number, cause: CauseId): PhysAddr {
     const { dma } = this.#units[this.#unitOf[requester]!]!;
-    if (!dma.active) {
-      this.span = Math.max(length, 1);
-      return address;
-    }
     const memory = dma.translate(requester, address, access, length, cause);
     this.span = dma.span;
     return memory;

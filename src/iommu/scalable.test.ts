@@ -249,7 +249,9 @@ describe("first level (3.6, 9.7)", () => {
     rig.smContext(BigInt(DIRECTORY) | 9n, BigInt(RID) | (1n << 20n));
     expect(rig.translate(0x1000, READ)).toBe(0x5000);
     expect(rig.translate(0x1000, READ | withPasid(RID))).toBe(FAULT);
-    expect(rig.faults()).toEqual([0x81]);
+    // A zero-length read is a read of nothing, not of everything.
+    expect(rig.translate(0x1000, withPasid(RID), DEVICE, 0)).toBe(FAULT);
+    expect(rig.faults()).toEqual([0x81, 0x81]);
   });
 
   test("permissions that were added count at once, as on a processor; ones that were taken only after an invalidation", () => {
