@@ -5,7 +5,7 @@ import type { Bdf, PhysAddr } from "../base/units.ts";
 import type { BindingCache } from "./binding-cache.ts";
 import type { Iotlb } from "./iotlb.ts";
 import type { PagingCache } from "./paging-cache.ts";
-import { pasidSpace } from "./spaces.ts";
+import { domainSpace, pasidSpace } from "./spaces.ts";
 import { PASID_GRANULARITY } from "./tables.regs.ts";
 import { GRANULARITY, MAX_ADDRESS_MASK } from "./vtd.regs.ts";
 
@@ -56,7 +56,7 @@ export class Invalidation {
       if (mask > MAX_ADDRESS_MASK) return 0;
       const [start, pages] = range(address, mask);
       this.#iotlb.forgetPages(domain, start, pages);
-      if (!hint) this.#paging.forgetPages(domain, start, pages);
+      if (!hint) this.#paging.forgetSpacePages(domainSpace(domain), start, pages);
     }
     return granularity;
   }

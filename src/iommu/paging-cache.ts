@@ -3,7 +3,7 @@
  * Paging Structures". They really cache, too. A bank of 32 places per level, direct-mapped; only present entries without errors are held.
  */
 import type { PhysAddr } from "../base/units.ts";
-import { domainOf, isFirstLevel } from "./spaces.ts";
+import { domainOf } from "./spaces.ts";
 
 /** Entries of levels 2 (the directory that points to 4 KiB tables) to 5. */
 const FIRST_LEVEL = 2;
@@ -63,15 +63,7 @@ export class PagingCache {
     for (let i = 0; i < s.prefix.length; i++) if (s.space[i] === space) s.prefix[i] = -1;
   }
 
-  /** Entries of a domain on the way to these pages, and all of its first-level spaces when `nested`. */
-  forgetPages(domain: number, address: PhysAddr, count: number): void {
-    const { space } = this.state;
-    for (let i = 0; i < space.length; i++) {
-      const of = space[i]!;
-      if (domainOf(of) === domain && (isFirstLevel(of) || this.#covers(i, address, count))) this.state.prefix[i] = -1;
-    }
-  }
-
+  /** Entries of a space on the way to `count` pages of 4 KiB. */
   forgetSpacePages(space: number, address: PhysAddr, count: number): void {
     const s = this.state;
     for (let i = 0; i < s.prefix.length; i++) {

@@ -300,6 +300,21 @@ describe("faults (7.3)", () => {
     expect(rig.unit.dma.counts).toMatchObject({ faults: 11, lost: 2 });
   });
 
+  test("status bits go one by one, by writing 1 to them", () => {
+    const rig = new VtdRig();
+    rig.translated();
+    for (let n = 0; n < 9; n++) rig.translate(n << 12, READ);
+    rig.queue()(0xfn);
+    expect(rig.read(REG.FSTS)).toBe(0x13);
+    rig.write(REG.FSTS, 0x10);
+    expect(rig.read(REG.FSTS) & 1).toBe(1);
+    rig.write(REG.FSTS, 0);
+    rig.write(REG.FSTS, 2);
+    expect(rig.read(REG.FSTS) & 3).toBe(3);
+    rig.write(REG.FSTS, 1);
+    expect(rig.read(REG.FSTS) & 3).toBe(2);
+  });
+
   test("the record index is that of the first pending record", () => {
     const rig = new VtdRig();
     rig.translated();
