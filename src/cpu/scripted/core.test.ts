@@ -545,6 +545,51 @@ describe("exceptions of operations", () => {
     expect(log).toEqual(["user", 3, 0, 0, 0x41 * 8 + 2, 0x2000 - 40]);
     expect(events.filter(({ kind }) => kind === EVENT.cpl).map(({ a }) => a)).toEqual([3, 0, 3, 0, 3, 0, 3, 0, 3, 0]);
   });
+
+  test("IRET at level 3 cannot raise the privilege (#GP with the selector) nor switch interrupts off (SDM vol. 2, IRET)", () => {
+    const log: number[] = [];
+    function* frame(cs: number, flags: number, rip: number): Task {
+      yield* push(SELECTOR.userData);
+      yield* push(0x1a8000);
+      yield* push(flags);
+      yield* push(cs);
+      yield* push(rip);
+    }
+    run(
+      function* (machine) {
+        const after = machine.code.place(function* after(): Task {
+          log.push(yield* readSpecial(SPECIAL.cpl), (yield* readSpecial(SPECIAL.flags)) & 0x200);
+          yield* int(0x42);
+        });
+        const user = machine.code.place(function* user(): Task {
+          yield* frame(SELECTOR.kernelCode, 0x202, after);
+          yield* interruptReturn();
+          yield* frame(SELECTOR.userCode, 0x2, after);
+          yield* interruptReturn();
+        });
+        yield* push(SELECTOR.userData);
+        yield* push(0x1a0000);
+        yield* push(0x202);
+        yield* push(SELECTOR.userCode);
+        yield* push(user);
+        yield* interruptReturn();
+      },
+      {
+        13: function* () {
+          log.push(yield* pop());
+          const rsp = yield* readRegister(GPR.rsp);
+          yield* store64(rsp, (yield* load64(rsp)) + 1);
+        },
+        66: {
+          dpl: 3,
+          routine: function* () {
+            yield* portOut(0x604, 2, 0x2000);
+          },
+        },
+      },
+    );
+    expect(log).toEqual([SELECTOR.kernelCode, 3, 0x200]);
+  });
 });
 
 describe("registers and stacks", () => {
