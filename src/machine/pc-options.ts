@@ -6,6 +6,7 @@ import type { DiskImageOptions } from "../devices/disk-image.ts";
 import type { BootFile, LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "./board-facts.ts";
 import type { CacheSpec } from "./cache-board.ts";
+import type { IdeOptions } from "./ide-board.ts";
 import type { IommuSpec } from "./iommu-board.ts";
 import type { NetworkOptions } from "./networks.ts";
 import type { DeviceSpec } from "./pci-devices.ts";
@@ -46,6 +47,8 @@ export type PcOptions = {
   readonly disks?: readonly Omit<DiskImageOptions, "name">[];
   /** A floppy disk drive each. */
   readonly floppies?: readonly Omit<DiskImageOptions, "name">[];
+  /** Disks and CD-ROM drives on an IDE controller. */
+  readonly ide?: IdeOptions;
   /** A Sound Blaster 16 is there, and this hears what it plays. */
   readonly onSound?: SoundListener | null;
   /** A platform reset ends the run (kind `reset`, status 0) instead of booting again. */

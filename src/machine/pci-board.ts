@@ -19,6 +19,7 @@ import { IsaBridge } from "../pci/isa-bridge.ts";
 import { Mechanism1 } from "../pci/mechanism1.ts";
 import { RootPort } from "../pci/root-port.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
+import { IdeBoard, type IdeOptions } from "./ide-board.ts";
 import { PORT } from "./memory-map.ts";
 import { type NetworkOptions, Networks } from "./networks.ts";
 import { addressOf, type DeviceSpec, type DeviceWorld, makeDevice, makeDisk, ROOT_PORT } from "./pci-devices.ts";
@@ -43,6 +44,8 @@ export type PciBoardOptions = {
   readonly seed?: number;
   readonly onOutput?: (byte: number) => void;
   readonly network?: NetworkOptions;
+  /** Drives on a PIIX4 IDE controller, which is there when one is asked for or has drives. */
+  readonly ide?: IdeOptions;
 };
 
 /** BARs below everything else that lies in memory: the first one that was claimed wins among them. */
@@ -70,6 +73,7 @@ export class PciBoard {
   readonly config: Mechanism1;
   readonly isaBridge: IsaBridge;
   readonly networks: Networks;
+  readonly ide: IdeBoard;
   /** In the order of their making, bridges before what lies behind them. */
   readonly parts: Part[] = [];
   readonly #options: PciBoardOptions;
@@ -81,6 +85,9 @@ export class PciBoard {
     const { space, ports, resetControl } = options;
     this.#memory = new MemoryBars(space);
     this.networks = new Networks(options.queue, options.network ?? {}, part => void this.parts.push(part));
+    const { queue, pin, ide = {} } = options;
+    this.ide = new IdeBoard({ queue, pin, ide });
+    for (const image of this.ide.images) this.parts.push(image);
     this.config = new Mechanism1({ root: this.root, behind: { offset: RESET_CONTROL_OFFSET, window: resetControl } });
     this.parts.push(this.config);
     ports.map(this.config.window, PORT.pciConfig);
@@ -101,6 +108,7 @@ export class PciBoard {
     const others = options.devices.filter(spec => spec.name !== ROOT_PORT);
     for (const spec of others) if (addressOf(spec) !== null) this.#addDevice(spec);
     for (const spec of others) if (addressOf(spec) === null) this.#addDevice(spec);
+    if (this.ide.wanted) this.#addDevice({ name: "piix-ide", keys: new Map() });
     options.disks?.forEach((medium, i) => {
       this.#addDisk(medium, i);
     });
@@ -157,7 +165,7 @@ export class PciBoard {
 
   get #world(): DeviceWorld {
     const { queue, seed = 0, onOutput = () => {} } = this.#options;
-    return { queue, seed, onOutput, networks: this.networks };
+    return { queue, seed, onOutput, networks: this.networks, ide: this.ide };
   }
 
   /** `edu`, `edu 2`, … or what the user says. */

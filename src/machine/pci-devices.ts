@@ -13,6 +13,7 @@ import type { Part } from "../ports/part.ts";
 import type { PciSlot } from "../pci/function.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 import { Rng } from "../sim/rng.ts";
+import type { IdeBoard } from "./ide-board.ts";
 import { LINK_KEYS, type Networks } from "./networks.ts";
 
 /** `bus` (id of a root port), `addr` (device number in hexadecimal) and `id` are for all devices. */
@@ -31,6 +32,8 @@ export type DeviceWorld = {
   readonly onOutput: (byte: number) => void;
   /** Where network interfaces get their links. */
   readonly networks: Networks;
+  /** Drives for an IDE controller. */
+  readonly ide: IdeBoard;
 };
 
 type Row = {
@@ -53,6 +56,7 @@ const ROWS: { readonly [name: string]: Row } = {
       return new Ioat(slot, { queue, ...(channels === undefined ? {} : { channels: numberOf("channels", channels) }) });
     },
   },
+  "piix-ide": { keys: [], make: (slot, _, { ide }) => ide.make(slot) },
   "virtio-console": {
     keys: [],
     make: (slot, _, { queue, onOutput }) => new VirtioConsole(slot, { events: queue, onOutput }),

@@ -4,6 +4,7 @@
  * system.
  */
 import { alignUp } from "../base/int.ts";
+import { IDETIM, PIIX_IDE, PIIX_IDE_DEVICE, PIIX_IDE_VENDOR } from "../devices/piix-ide.regs.ts";
 import type { Window } from "../ports/window.ts";
 import { devfnOf, type PciBus } from "../pci/bus.ts";
 import { BAR_IO, BAR_MEMORY, BAR_TYPE, BRIDGE, COMMAND, CONFIG, HEADER_TYPE } from "../pci/config-space.regs.ts";
@@ -12,6 +13,9 @@ import { BRIDGE_UNIT, PCI_ISA_IRQS, PCI_MEMORY, PCI_PLACE, PCI_PORTS, PIRQ_SETUP
 const ABSENT = 0xffff;
 const LAST_BUS = 0xff;
 const BARS = { device: 6, bridge: 2 } as const;
+
+/** Device and vendor as one doubleword. */
+const PIIX_IDE_ID = PIIX_IDE_DEVICE * 0x10000 + PIIX_IDE_VENDOR;
 
 type Bump = { next: number; readonly end: number };
 type Need = { readonly offset: number; readonly io: boolean; readonly wide: boolean; readonly size: number };
@@ -87,6 +91,7 @@ class Setup {
     if (pin !== 0) fn.write(CONFIG.interruptLine, 1, routeThrough(path, pin - 1).irq);
     const decode = COMMAND.io.mask | COMMAND.memory.mask;
     if (isBridge) this.#bridge(fn, bus, path);
+    if (fn.read(CONFIG.vendor, 4) === PIIX_IDE_ID) openIde(fn);
     fn.write(CONFIG.command, 2, fn.read(CONFIG.command, 2) | decode | (isBridge ? COMMAND.busMaster.mask : 0));
   }
 
@@ -128,6 +133,11 @@ class Setup {
     fn.write(BRIDGE.prefetchBase, 2, 0xfff0);
     fn.write(BRIDGE.prefetchLimit, 2, 0);
   }
+}
+
+/** Both channels answer at their ports. */
+function openIde(fn: Accessor): void {
+  for (const offset of [PIIX_IDE.timing, PIIX_IDE.timing + 2]) fn.write(offset, 2, IDETIM.decode.mask);
 }
 
 function open(space: Bump, unit: number): number {
