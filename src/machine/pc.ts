@@ -357,9 +357,9 @@ export class Pc implements Stateful {
   #makePci(resetControl: Window): PciBoard {
     const { space, ports, queue } = this;
     const pin = (line: number): LinePin => this.#pin(line);
-    const { devices = [], seed = 0, onSerial = () => {}, network = {} } = this.#options;
+    const { devices = [], seed = 0, onSerial = () => {}, network = {}, ide = {} } = this.#options;
     const [path, { disks }] = [this.#dmaPath, this];
-    const wishes = { devices, disks, seed, onOutput: onSerial, network };
+    const wishes = { devices, disks, seed, onOutput: onSerial, network, ide };
     const pci = new PciBoard({ space, ports, queue, path, pin, resetControl, ...wishes });
     for (const part of pci.parts) this.#add(part);
     for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);
