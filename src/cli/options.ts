@@ -7,7 +7,7 @@ import type { Ns } from "../base/units.ts";
 import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
 import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
-import { type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
+import { DEVICE_NAMES, type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { CostTable } from "../ports/task.ts";
 import { type DiskOption, parseDisk, parseFloppy } from "./disks.ts";
@@ -148,11 +148,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-vendor <name>", "GenuineIntel or AuthenticAMD", "GenuineIntel")
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
-    .option(
-      "--device <name,key=value>",
-      "add a PCI function: edu, virtio-rng, virtio-console or root-port; may be repeated",
-      collect,
-    )
+    .option("--device <name,key=value>", `add a PCI function: ${DEVICE_NAMES.join(", ")}; may be repeated`, collect)
     .option("--disk <file,ro,snapshot>", "add a virtio disk with this image; may be repeated", collect)
     .option("--floppy <file,ro,snapshot>", "add a floppy drive with this disk, 360K to 2.88M; may be repeated", collect)
     .option("--sb16 <file>", "add a Sound Blaster 16 and write what it plays as WAV")

@@ -74,6 +74,9 @@ const ROWS: { readonly [name: string]: Row } = {
   },
 };
 
+/** What can stand behind `--device`. */
+export const DEVICE_NAMES: readonly string[] = [ROOT_PORT, ...Object.keys(ROWS)];
+
 const refuse = (text: string): never => {
   throw new HostError(text, USAGE);
 };
@@ -87,8 +90,7 @@ function numberOf(key: string, text: string): number {
 export function parseDevice(text: string): DeviceSpec {
   const [name = "", ...rest] = text.split(",");
   const known = name === ROOT_PORT ? [] : ROWS[name]?.keys;
-  if (known === undefined)
-    return refuse(`no device is called "${name}": there are ${[ROOT_PORT, ...Object.keys(ROWS)].join(", ")}`);
+  if (known === undefined) return refuse(`no device is called "${name}": there are ${DEVICE_NAMES.join(", ")}`);
   const keys = new Map<string, string>();
   for (const item of rest) {
     const [key = "", value] = item.split("=", 2);
