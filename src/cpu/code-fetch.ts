@@ -47,7 +47,7 @@ export class CodeFetch {
   find(branch: number): number {
     const s = this.#ctx.state;
     const mode = s.codeMode;
-    const rip = mode === MODE.code64 ? s.num(L.RIP) : this.#legacyRip(mode);
+    const rip = mode === MODE.code64 ? s.num(L.RIP) : this.#legacyRip();
     const limit = mode === MODE.code64 ? Number.POSITIVE_INFINITY : s.segLimit(L.SEG.cs);
     if (mode === MODE.code64 ? rip < -CANONICAL || rip >= CANONICAL : rip > limit) return this.#refuse(EXC.gp, 0);
     const linear = mode === MODE.code64 ? rip : (rip + s.segBase(L.SEG.cs)) >>> 0;
@@ -57,11 +57,11 @@ export class CodeFetch {
     if (!known && !this.#translate(linear)) return CODE_FETCH.fault;
     const offset = linear & 0xfff;
     const pageStart = rip - offset;
-    // A page whose beginning lies below the segment is as good as a whole one: nothing leads there but a branch that wraps.
+    if (!this.#device) this.#ctx.bus.caches?.fetched(this.#host - this.#ctx.ram.base);
+    // A page whose beginning lies below the segment is as good as a whole one: branches wrap before they lead there.
     if (this.#device || (mode !== MODE.code64 && pageStart + PAGE - 1 > limit))
       return this.#alone(linear, rip, mode, limit);
     const host = this.#host;
-    this.#ctx.bus.caches?.fetched(host - this.#ctx.ram.base);
     const { stops } = this.#engine;
     const tapped = this.#tapped(linear);
     const table = code.table(host, mode, tapped);
@@ -78,10 +78,10 @@ export class CodeFetch {
     return CODE_FETCH.ready;
   }
 
-  /** A branch inside a page that begins below the segment may lead below it: there, the instruction pointer wraps. */
-  #legacyRip(mode: number): number {
+  /** Behind the last byte of 4 GiB comes the first. */
+  #legacyRip(): number {
     const s = this.#ctx.state;
-    if (s.num(L.RIP) < 0) s.setNum(L.RIP, mode === MODE.code16 ? s.lo(L.RIP) & 0xffff : s.lo(L.RIP));
+    s.setNum(L.RIP, s.lo(L.RIP));
     return s.lo(L.RIP);
   }
 
@@ -146,6 +146,7 @@ export class CodeFetch {
     if (record === 0 && have < wanted) {
       const next = mode === MODE.code64 ? linear + have : (linear + have) >>> 0;
       if (!this.#translate(next)) return CODE_FETCH.fault;
+      if (!this.#device) this.#ctx.bus.caches?.fetched(this.#host - this.#ctx.ram.base);
       hosts.push(this.#host);
       cacheable &&= !this.#device && mode === MODE.code64;
       have += this.#gather(bytes, have, wanted - have);

@@ -40,13 +40,23 @@ export class InterpOps extends Ops {
   override repeat(): void {
     dispatch(this.f, this.rt.handlerType, this.cpu, this.rec);
   }
-  override jumpTarget(): void {
+  override jumpTarget(rip: Ex): void {
     const target = this.let(this.field32(L.REC.target));
-    this.f.if(i32.eqz(target), () => {
-      this.f.store64(this.cpu, L.RIP, i64.add(i64.load(this.cpu, L.RIP_PAGE), this.field64(L.REC.imm)));
+    const look = (): void => {
+      this.f.store64(this.cpu, L.RIP, rip);
       this.f.store32(this.cpu, L.RECORD, this.rec);
       this.f.return(c32(L.EXIT.lookup));
-    });
+    };
+    this.f.if(i32.eqz(target), look);
+    if (this.legacy) {
+      // The instruction pointer wraps inside a page only where the segment's base lies inside one.
+      this.f.if(i32.and(i32.load(this.cpu, L.RIP_PAGE), c32(0xfff)), () => {
+        this.f.if(i64.ne(rip, i64.add(i64.load(this.cpu, L.RIP_PAGE), this.field64(L.REC.imm))), look);
+      });
+    }
     dispatch(this.f, this.rt.handlerType, this.cpu, target);
+  }
+  override follow(): void {
+    dispatch(this.f, this.rt.handlerType, this.cpu, this.let(this.field32(L.REC.target)));
   }
 }

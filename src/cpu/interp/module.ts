@@ -54,6 +54,14 @@ function gotoBody(handlerType: number, legacy: boolean): FunctionBuilder {
   const low = f.let(i32.wrap(linear));
   const slot = i32.shl(i32.and(i32.shrU(low, c32(12)), c32(L.ITLB_ENTRIES - 1)), c32(4));
   const entry = f.let(i32.add(i32.load(cpu, L.ITLB_BASE), slot));
+  if (legacy) {
+    // The last addresses of 4 GiB lead to the segment's first page where that begins below the segment.
+    const limit = i64.extendU(i32.load(cpu, L.SEG_LIMIT + L.SEG.cs * 4));
+    f.if(i64.gtU(rip, limit), () => {
+      f.store64(cpu, L.RIP, rip);
+      f.return(c32(L.EXIT.lookup));
+    });
+  }
   f.if(i64.eq(i64.load(entry), i64.and(linear, c64(-4096))), () => {
     const line = i32.load(i32.add(i32.load(entry, 8), i32.shl(i32.and(i32.shrU(low, c32(6)), c32(63)), c32(2))));
     const record = f.let(i32.load(i32.add(line, i32.shl(i32.and(low, c32(63)), c32(2)))));

@@ -296,6 +296,7 @@ export class Decoder {
       true,
     );
     v.setUint16(record + L.REC.offset, offset, true);
+    v.setUint8(record + L.REC.length, this.length);
     v.setUint8(record + L.REC.r2, this.base);
     v.setUint8(record + L.REC.index, this.index);
     v.setUint8(record + L.REC.scale, this.scale);

@@ -77,8 +77,10 @@ export abstract class Ops {
   abstract continueWithin(): void;
   /** Runs this instruction again: it counts as retired, RIP stays. */
   abstract repeat(): void;
-  /** Takes a direct branch: to the record known as this one's target. */
-  abstract jumpTarget(): void;
+  /** Takes a direct branch inside the page, to the record known as this one's target; `rip` is its address, wrapped. */
+  abstract jumpTarget(rip: Ex): void;
+  /** Goes on at a record that is known always. */
+  abstract follow(): void;
 
   let(value: Ex): Ex {
     return this.f.let(value);

@@ -11,17 +11,16 @@ import type { Ops, Size } from "../ops.ts";
 const target = (o: Ops, size: Size): Ex => o.wrapRip(i64.add(i64.load(o.cpu, L.RIP_PAGE), o.field64(L.REC.imm)), size);
 
 function take(o: Ops, size: Size, inPage: boolean): void {
-  if (inPage) o.jumpTarget();
+  if (inPage) o.jumpTarget(target(o, size));
   else o.goto(o.let(target(o, size)));
 }
 
 /** The same for branches whose size is that of the address: the operand size that wraps RIP is in the record's mask. */
 function takeMasked(o: Ops, inPage: boolean): void {
-  if (inPage) o.jumpTarget();
-  else {
-    const rip = target(o, 64);
-    o.goto(o.let(o.legacy ? i64.and(rip, i64.extendU(o.field32(L.REC.mask))) : rip));
-  }
+  const plain = target(o, 64);
+  const rip = o.legacy ? i64.and(plain, i64.extendU(o.field32(L.REC.mask))) : plain;
+  if (inPage) o.jumpTarget(rip);
+  else o.goto(o.let(rip));
 }
 
 /** The return address of a call, as the value to push. */

@@ -27,7 +27,7 @@ export function defineFlow(set: InstructionSet): void {
   // The code goes on at a record that exists already.
   set.define("link", [32], "none", o => {
     uncount(o);
-    o.jumpTarget();
+    o.follow();
   });
   // An address with 32 bits in 64-bit code, or one too far from the page, for the instruction behind.
   for (const [name, mask] of [
