@@ -5,9 +5,13 @@
  * Decisions where the document is silent. Time: the factorial takes 1 µs and 10 ns per multiplication (after 34 of them the product is 0, and that is the
  * end); a DMA takes 1 µs and the pace of a 32-bit bus at 33 MHz, 30 ns for 4 bytes. While a DMA runs its registers take no writes. A transfer that leaves
  * the buffer moves nothing and ends like any other. DMA addresses lose the bits that the mask has not. The low half of a DMA register clears the high
- * half, so that a 32-bit write means what it says and a 64-bit one arrives whole. Every raise sends a message while MSI is on.
+ * half, so that a 32-bit write means what it says and a 64-bit one arrives whole. Every raise sends a message while MSI is on. On a modelled bus a DMA
+ * takes 1 µs and its time on the bus.
  */
-import type { Initiator } from "../ports/initiator.ts";
+import type { CauseId } from "../base/units.ts";
+import type { BusShare } from "../ports/bus-share.ts";
+import { EVENT } from "../ports/events.ts";
+import { BUS_STATUS, type BusStatus, type Initiator } from "../ports/initiator.ts";
 import type { Window } from "../ports/window.ts";
 import { PciFunction, type PciSlot } from "../pci/function.ts";
 import type { Alarm, EventQueue } from "../sim/event-queue.ts";
@@ -77,6 +81,9 @@ export class Edu extends PciFunction<EduState> {
   readonly #maskHigh: number;
   readonly #factorialDone: Alarm;
   readonly #dmaDone: Alarm;
+  readonly #share: BusShare | null;
+  /** Observation only: the command that started the DMA. */
+  #doorbell: CauseId = 0;
 
   constructor(slot: PciSlot, options: EduOptions) {
     const classCode = CLASS_OTHER;
@@ -85,7 +92,8 @@ export class Edu extends PciFunction<EduState> {
     this.#maskLow = (mask % WORD) >>> 0;
     this.#maskHigh = Math.floor(mask / WORD);
     this.#factorialDone = options.queue.alarm(`${this.name} factorial`, () => this.#endFactorial());
-    this.#dmaDone = options.queue.alarm(`${this.name} dma`, () => this.#endDma());
+    this.#dmaDone = options.queue.alarm(`${this.name} dma`, () => this.#moveDma());
+    this.#share = this.joinBus(null, () => this.#endDma());
     this.window = {
       name: this.name,
       size: EDU_BYTES,
@@ -107,6 +115,8 @@ export class Edu extends PciFunction<EduState> {
     s.buffer.fill(0);
     this.#factorialDone.cancel();
     this.#dmaDone.cancel();
+    this.#share?.cancel();
+    this.#doorbell = 0;
   }
 
   #read(offset: number): number {
@@ -151,12 +161,12 @@ export class Edu extends PciFunction<EduState> {
     }
   }
 
-  #raise(bits: number): void {
+  #raise(bits: number, cause: CauseId = 0): void {
     const s = this.state.device;
     s.interrupts = (s.interrupts | bits) >>> 0;
     if (s.interrupts === 0) return;
-    this.setIntx(true);
-    this.message(0);
+    this.setIntx(true, cause);
+    this.message(0, cause);
   }
 
   #startFactorial(value: number): void {
@@ -183,7 +193,8 @@ export class Edu extends PciFunction<EduState> {
       if (index % 2 === 0) dma[index + 1] = 0;
     } else if (index === 6 && EDU_DMA.start.on(value)) {
       dma[6] = value;
-      const words = this.#inBuffer() ? Math.ceil(dma[4]! / 4) : 0;
+      this.#doorbell = this.tell(EVENT.doorbell, 0, value, 0, 0);
+      const words = this.#inBuffer() && this.#share === null ? Math.ceil(dma[4]! / 4) : 0;
       this.#dmaDone.armIn(SETUP_NS + words * BUS_WORD_NS);
     }
   }
@@ -201,6 +212,12 @@ export class Edu extends PciFunction<EduState> {
     return this.#bufferOffset() >= 0;
   }
 
+  #moveDma(): void {
+    const bytes = this.#inBuffer() ? this.state.device.dma[4]! : 0;
+    if (this.#share !== null && bytes > 0) this.#share.request(bytes);
+    else this.#endDma();
+  }
+
   /** The whole block moves at the end of its time. */
   #endDma(): void {
     const { dma, buffer } = this.state.device;
@@ -210,12 +227,16 @@ export class Edu extends PciFunction<EduState> {
     const at = toRam ? 2 : 0;
     const address = ((dma[at + 1]! & this.#maskHigh) >>> 0) * WORD + ((dma[at]! & this.#maskLow) >>> 0);
     const master: Initiator = this.master!;
-    if (offset >= 0 && dma[4] !== 0) {
-      if (toRam) master.write(address, buffer, offset, dma[4]!);
-      else master.read(address, buffer, offset, dma[4]!);
+    const bytes = offset >= 0 ? dma[4]! : 0;
+    let status: BusStatus = BUS_STATUS.ok;
+    if (bytes > 0) {
+      this.dmaCause = this.#doorbell;
+      status = toRam ? master.write(address, buffer, offset, bytes) : master.read(address, buffer, offset, bytes);
+      this.dmaCause = 0;
     }
     dma[6] = EDU_DMA.start.put(command, 0);
-    if (EDU_DMA.interruptAfter.on(command)) this.#raise(EDU_INTERRUPT.dma);
+    const done = this.tell(EVENT.completion, 0, status === BUS_STATUS.ok ? bytes : 0, status, this.#doorbell);
+    if (EDU_DMA.interruptAfter.on(command)) this.#raise(EDU_INTERRUPT.dma, done);
   }
 }
 

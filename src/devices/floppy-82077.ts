@@ -7,7 +7,7 @@
  * of a drive is loaded until the head unload time after a command is over. Not modelled: power down, precompensation, tape drives, perpendicular
  * recording (its bits are kept; disks of 2.88M work at 1 Mbit/s in any case), polling of drives that become ready.
  */
-import type { Ns } from "../base/units.ts";
+import type { CauseId, Ns } from "../base/units.ts";
 import type { DmaChannel, DmaClient } from "../ports/dma-request.ts";
 import type { LinePin } from "../ports/line.ts";
 import type { Part, ResetKind, ResetPhase } from "../ports/part.ts";
@@ -103,6 +103,8 @@ export class Floppy82077 implements Part, DmaClient, TransferHost {
   readonly #transfer: FloppyTransfer;
   readonly #dreq: LinePin;
   readonly #polling: Alarm;
+  /** Observation only: the terminal count that the next interrupt follows. */
+  #cause: CauseId = 0;
   readonly #stepping: readonly Alarm[];
 
   constructor(options: FloppyOptions) {
@@ -194,7 +196,9 @@ export class Floppy82077 implements Part, DmaClient, TransferHost {
     const t = s.transfer;
     const gate = FDC_DOR.dmaGate.on(s.dor);
     const nonDma = this.#nonDma;
-    this.#options.irq.set(gate && (s.resultInterrupt || s.senseInterrupt || (t.asks && nonDma)));
+    const wanted = gate && (s.resultInterrupt || s.senseInterrupt || (t.asks && nonDma));
+    this.#options.irq.set(wanted, this.#cause);
+    if (wanted) this.#cause = 0;
     this.#dreq.set(gate && t.asks && !nonDma);
   }
 
@@ -559,7 +563,8 @@ export class Floppy82077 implements Part, DmaClient, TransferHost {
     for (let i = 0; i < length; i++) this.#transfer.give(from[offset + i]!);
   }
 
-  terminalCount(): void {
+  terminalCount(cause: CauseId): void {
+    this.#cause = cause;
     this.#transfer.endOfData();
   }
 }

@@ -4,6 +4,7 @@
  *
  * Not there: FM synthesizer (its ports read all-ones, so that its timers are not found), MPU-401, joystick port, CD interface.
  */
+import type { CauseId } from "../base/units.ts";
 import type { DmaChannel, DmaClient } from "../ports/dma-request.ts";
 import type { LinePin } from "../ports/line.ts";
 import type { Part, ResetKind, ResetPhase } from "../ports/part.ts";
@@ -47,6 +48,8 @@ export class SoundBlaster16 implements Part, DmaClient, DspCard {
   readonly #mixer = new Sb16Mixer();
   /** By bit of the DMA set-up register. */
   readonly #dreq: readonly (LinePin | null)[];
+  /** Observation only: the block of DMA that the interrupt is about. */
+  #cause: CauseId = 0;
 
   constructor(options: SoundBlasterOptions) {
     this.#options = options;
@@ -158,7 +161,7 @@ export class SoundBlaster16 implements Part, DmaClient, DspCard {
     const s = this.state;
     const { irqs } = this.#options;
     for (let bit = 0; bit < irqs.length; bit++)
-      irqs[bit]!.set(s.interruptStatus !== 0 && (s.interruptSetup & (1 << bit)) !== 0);
+      irqs[bit]!.set(s.interruptStatus !== 0 && (s.interruptSetup & (1 << bit)) !== 0, this.#cause);
     const chosen = s.dsp.asking ? s.dmaSetup & (s.dsp.wide ? WIDE_BITS : NARROW_BITS) : 0;
     for (let bit = 0; bit < this.#dreq.length; bit++) this.#dreq[bit]?.set((chosen & (1 << bit)) !== 0);
   }
@@ -177,7 +180,10 @@ export class SoundBlaster16 implements Part, DmaClient, DspCard {
 
   interrupt(wide: boolean): void {
     this.state.interruptStatus |= wide ? SB_STATUS.dma16.mask : SB_STATUS.dma8.mask;
+    const bit = Math.log2(this.state.dmaSetup & (wide ? WIDE_BITS : NARROW_BITS));
+    this.#cause = this.#options.channels[SB_CHANNELS[bit] ?? -1]?.cause ?? 0;
     this.#drive();
+    this.#cause = 0;
   }
 
   frame(left: number, right: number, rate: number): void {

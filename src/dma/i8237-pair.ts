@@ -8,10 +8,13 @@
  * made together: at its end, or when the program looks at a register in the middle, which sees exactly what is due by then. A program that looks at memory
  * alone may see a block come late, never after its terminal count.
  *
+ * On a modelled bus a service moves one transfer at a time: its clocks, and then the bus's time for its bytes; what is withdrawn until then has not happened.
+ *
  * Not modelled: that processors wait while the bus is given away; refresh (its page register is there); a first controller that asks although channel 4
  * is not in cascade mode gets no bus, and channel 4 moves what an empty data bus has.
  */
 import type { Ns } from "../base/units.ts";
+import type { BusShare, JoinBus } from "../ports/bus-share.ts";
 import { DmaChannel } from "../ports/dma-request.ts";
 import { EVENT } from "../ports/events.ts";
 import type { LineSink } from "../ports/line.ts";
@@ -20,7 +23,7 @@ import type { Part, ResetKind, ResetPhase } from "../ports/part.ts";
 import type { Window } from "../ports/window.ts";
 import type { Alarm, EventQueue } from "../sim/event-queue.ts";
 import { I8237, type I8237State } from "./i8237.ts";
-import { DMA_MODE, DMA_REG, PAGE_REGISTER, SERVICE } from "./i8237.regs.ts";
+import { DMA_MODE, DMA_REG, PAGE_REGISTER, SERVICE, TRANSFER } from "./i8237.regs.ts";
 import { IsaDmaBus } from "./isa-dma-bus.ts";
 
 /** Half of the AT's 8 MHz system clock. */
@@ -41,6 +44,8 @@ export type I8237PairOptions = {
   readonly master: MasterPort;
   /** Board's number of DREQ 0's line. */
   readonly firstLine?: number;
+  /** Absent where the bus is not modelled. */
+  readonly joinBus?: JoinBus;
 };
 
 export type I8237PairState = {
@@ -77,16 +82,18 @@ export class I8237Pair implements Part, LineSink {
   readonly #master: MasterPort;
   readonly #queue: EventQueue;
   readonly #alarm: Alarm;
+  readonly #share: BusShare | null;
   /** By channel: the event that told of its present block. */
   readonly #causes = new Float64Array(CHANNELS);
   /** Devices that hear of a transfer may change their DREQ; that is looked at behind it. */
   #moving = false;
 
   constructor(options: I8237PairOptions) {
-    const { queue, master, firstLine = 0 } = options;
+    const { queue, master, firstLine = 0, joinBus } = options;
     this.#master = master;
     this.#queue = queue;
     this.#alarm = queue.alarm("dma", () => this.#due());
+    this.#share = joinBus?.(null, () => this.#move(1)) ?? null;
     this.channels = Array.from({ length: CHANNELS }, (_, n) => new DmaChannel(n, firstLine + n, () => this.settle()));
     const pages = new Uint8Array(16);
     const { channels } = this;
@@ -136,6 +143,7 @@ export class I8237Pair implements Part, LineSink {
       s.device = NOBODY;
       this.#causes.fill(0);
       this.#alarm.cancel();
+      this.#share?.cancel();
     } else if (phase === "hold" && this.state.cascaded) {
       this.state.cascaded = false;
       for (const channel of this.channels) channel.cascade(false);
@@ -239,7 +247,7 @@ export class I8237Pair implements Part, LineSink {
     if (s.service !== NOBODY) {
       const waiting = now < s.since;
       if (waiting ? this.#winner() === s.service : this.#entitled(s.service)) {
-        this.#plan();
+        if (!this.#onBus) this.#plan();
         return;
       }
       if (waiting) granted = s.since;
@@ -264,6 +272,7 @@ export class I8237Pair implements Part, LineSink {
     s.planned = 0;
     s.moved = s.cascaded = false;
     this.#alarm.cancel();
+    this.#share?.cancel();
     if (cascaded) this.channels[channel]!.cascade(false);
   }
 
@@ -282,6 +291,7 @@ export class I8237Pair implements Part, LineSink {
     if (mode === SERVICE.single) s.planned = 1;
     else if (mode === SERVICE.block) s.planned = chip.remaining(channel);
     else s.planned = Math.min(chip.remaining(channel), this.channels[s.service]!.burst());
+    if (this.#share !== null) s.planned = 1;
     this.#alarm.armAt(s.since + s.planned * this.#pace());
   }
 
@@ -295,17 +305,32 @@ export class I8237Pair implements Part, LineSink {
   #due(): void {
     const s = this.state;
     if (this.#chipOf(s.service).service(s.service & 3) !== SERVICE.cascade) {
-      this.settle();
+      if (this.#share === null) this.settle();
+      else this.#askForBus(this.#share);
       return;
     }
     s.cascaded = true;
     this.channels[s.service]!.cascade(true);
   }
 
+  /** The clocks of one transfer are over. Verify moves nothing. */
+  #askForBus(share: BusShare): void {
+    const { service } = this.state;
+    const chip = this.#chipOf(service);
+    const kind = DMA_MODE.transfer.of(chip.state.mode[service & 3]!);
+    if (chip.copies(service & 3)) share.request(2);
+    else if (kind === TRANSFER.read || kind === TRANSFER.write) share.request(service < CASCADE ? 1 : 2);
+    else this.#move(1);
+  }
+
+  get #onBus(): boolean {
+    return this.#share !== null && this.#share.pending > 0;
+  }
+
   /** Makes the transfers whose time is over: to be called before anybody looks at what they change. */
   settle(): void {
     const s = this.state;
-    if (s.service === NOBODY || this.#moving || s.planned === 0) return;
+    if (s.service === NOBODY || this.#moving || s.planned === 0 || this.#share !== null) return;
     const due = Math.floor((this.#queue.clock.now() - s.since) / this.#pace());
     if (due > 0) this.#move(Math.min(due, s.planned));
   }
@@ -316,12 +341,13 @@ export class I8237Pair implements Part, LineSink {
     const chip = this.#chipOf(number);
     const channel = number & 3;
     const single = chip.service(channel) === SERVICE.single;
-    s.since += transfers * this.#pace();
+    s.since = this.#share === null ? s.since + transfers * this.#pace() : this.#queue.clock.now();
     s.planned -= transfers;
     this.#moving = true;
     this.#master.cause = this.#causes[number]!;
     const wires = this.channels[number]!;
     s.moved = true;
+    wires.cause = this.#causes[number]!;
     wires.begin(s.device);
     const copy = chip.copies(channel);
     const last = chip.transfer(channel, transfers);

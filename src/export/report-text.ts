@@ -1,20 +1,12 @@
 /**
  * The report as a table for people.
  */
+import { dmaText } from "./dma-text.ts";
 import { hexOf } from "./names.ts";
 import type { InterruptReport, Report, Spread } from "./report.ts";
+import { table, timeText } from "./text-table.ts";
 
-/** A span of virtual time with three digits: `417 ns`, `1.25 us`, `30.1 ms`. */
-export function timeText(ns: number): string {
-  for (const [unit, size] of [
-    ["s", 1e9],
-    ["ms", 1e6],
-    ["us", 1e3],
-  ] as const) {
-    if (ns >= size) return `${(ns / size).toPrecision(3)} ${unit}`;
-  }
-  return `${ns} ns`;
-}
+export { timeText } from "./text-table.ts";
 
 const HEAD = ["vector", "source", "count", "per CPU", "latency min", "p50", "p99", "max", "handler p50", "EOIs"];
 /** Columns that hold words. */
@@ -51,17 +43,6 @@ function row(interrupt: InterruptReport): string[] {
   ];
 }
 
-/** Columns as wide as their widest cell. */
-function table(rows: string[][]): string[] {
-  const widths = HEAD.map((_, column) => Math.max(...rows.map(cells => cells[column]!.length)));
-  return rows.map(cells =>
-    cells
-      .map((cell, i) => (LEFT.has(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-      .join("  ")
-      .trimEnd(),
-  );
-}
-
 /** ` (0x31, 0x40)`: the vectors for which `count` is not 0. */
 function vectorsWith(report: Report, count: (interrupt: InterruptReport) => number): string {
   const vectors = report.interrupts.filter(interrupt => count(interrupt) > 0).map(({ vector }) => hexOf(vector));
@@ -74,7 +55,7 @@ export function reportText(report: Report): string[] {
   const { instructions } = report;
   const count = instructions < SMALL ? String(instructions) : `${(instructions / 1e6).toFixed(1)} M`;
   lines.push(`${report.exit.detail}; ${count} instructions, ${timeText(report.virtualNs)} of virtual time`);
-  if (report.interrupts.length > 0) lines.push("", ...table([HEAD, ...report.interrupts.map(row)]));
+  if (report.interrupts.length > 0) lines.push("", ...table([HEAD, ...report.interrupts.map(row)], LEFT));
   const facts: string[] = [];
   for (const { name, count } of report.exceptions) facts.push(`${name}: ${count}`);
   for (const { vector, count } of report.softwareInterrupts) facts.push(`INT ${hexOf(vector)}: ${count}`);
@@ -86,6 +67,7 @@ export function reportText(report: Report): string[] {
   if (report.unhandled > 0)
     facts.push(`accepted and never taken: ${report.unhandled}${vectorsWith(report, i => i.unhandled)}`);
   if (facts.length > 0) lines.push("", facts.join("   "));
+  lines.push(...dmaText(report));
   for (const note of report.notes) lines.push(`note: ${note}`);
   if (report.stateHash !== null) lines.push(`state hash ${report.stateHash}`);
   return lines;

@@ -3,7 +3,7 @@
  * here is made.
  */
 import { CachedBus } from "../memory/cache/cached-bus.ts";
-import { CacheHierarchy } from "../memory/cache/hierarchy.ts";
+import { CacheHierarchy, COUNT, COUNTS } from "../memory/cache/hierarchy.ts";
 import type { DmaCaches } from "../memory/bus-master.ts";
 import type { Ram } from "../memory/ram.ts";
 import type { CpuBus } from "../ports/cpu-bus.ts";
@@ -16,6 +16,9 @@ export type CacheSpec = {
   /** Processors have store buffers. */
   readonly storeBuffer: boolean;
 };
+
+/** Lines that a processor's accesses asked for, by who had them; since the last reset. */
+export type CacheCounts = { [column in keyof typeof COUNT]: number };
 
 export class CacheBoard {
   /** Of the board, then of each processor. */
@@ -42,5 +45,19 @@ export class CacheBoard {
     const cached = new CachedBus({ cpu, bus, ram: this.#ram, caches: this.#caches, stores });
     this.parts.push(cached);
     return cached;
+  }
+
+  /** Of processor `cpu`. */
+  counts(cpu: number): CacheCounts {
+    const { counts } = this.#caches.state;
+    const of = (column: number): number => counts[cpu * COUNTS + column]!;
+    return {
+      l1: of(COUNT.l1),
+      llc: of(COUNT.llc),
+      otherCpu: of(COUNT.otherCpu),
+      memory: of(COUNT.memory),
+      writeBacks: of(COUNT.writeBacks),
+      invalidated: of(COUNT.invalidated),
+    };
   }
 }

@@ -9,6 +9,7 @@
  * Decisions: while MSI or MSI-X is enabled the pin is low and the interrupt status bit 0 (6.8.1.3); a message that bus mastering or D3hot forbids is lost.
  */
 import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
+import type { BusShare, JoinBus } from "../ports/bus-share.ts";
 import { BUS_STATUS, type BusStatus, type Initiator } from "../ports/initiator.ts";
 import type { LinePin } from "../ports/line.ts";
 import type { Part, ResetPhase } from "../ports/part.ts";
@@ -44,6 +45,8 @@ export type PciSlot = {
   readonly master: MasterPort | null;
   /** A driver of the line that pin 0 (INTA#) … 3 of this function leads to. */
   readonly pin: (pin: number) => LinePin;
+  /** Absent where the bus is not modelled. */
+  readonly joinBus?: JoinBus;
 };
 
 export type PciIdentity = {
@@ -207,6 +210,14 @@ export abstract class PciFunction<D extends StateRecord = StateRecord> implement
   protected tell(kind: number, a: number, b: number, c: number, cause: CauseId = 0): CauseId {
     const port = this.#master?.port;
     return port === undefined ? cause : port.trace.emit(kind, port.requester, a, b, c, cause);
+  }
+
+  /**
+   * For the constructor: a share of the modelled bus; null where the board has none, and the device keeps its own pace.
+   * @param done all that was asked for has had its time
+   */
+  protected joinBus(channel: number | null, done: () => void): BusShare | null {
+    return this.#slot.joinBus?.(channel, done) ?? null;
   }
 
   /** What the following accesses of the bus master are caused by; 0 for nothing that is known. */

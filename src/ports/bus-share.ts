@@ -24,6 +24,9 @@ export type BusTerms = {
   readonly burst?: number;
 };
 
+/** How a device gets its share: whoever made the board knows its terms. @param channel null when the device has only one share */
+export type JoinBus = (channel: number | null, done: () => void) => BusShare;
+
 /** Where shares come from. */
 export interface BusShares {
   /** @param done called when all that was asked for has had its time */

@@ -36,6 +36,8 @@ export class DmaChannel {
   readonly dreq: Line;
   /** For a device that promises bursts, before it looks at what they change: the transfers whose time is over are made now. */
   readonly settle: () => void;
+  /** Observation only: what told of the block that is being moved. */
+  cause: CauseId = 0;
   readonly #clients: { client: DmaClient; dreq: LinePin }[] = [];
   /** During a transfer only, so it is no state. */
   #acknowledged: DmaClient | null = null;

@@ -92,6 +92,7 @@ export class VirtioBlock extends VirtioFunction {
           fetchNs: FETCH_NS,
           batch: BATCH,
           serve,
+          join: done => this.joinBus(queues > 1 ? queue.index : null, done),
         }),
     );
   }

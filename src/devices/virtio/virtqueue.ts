@@ -126,6 +126,14 @@ export class Virtqueue {
     return (this.state.pushed - this.state.published) & 0xffff;
   }
 
+  /** Bytes that were moved for these. */
+  get unpublishedBytes(): number {
+    const { moved, published, size } = this.state;
+    let bytes = 0;
+    for (let i = 0; i < this.unpublished; i++) bytes += moved[(published + i) & (size - 1)]!;
+    return bytes;
+  }
+
   /**
    * The next chain that the driver has made available; null when there is none or the device does not work. With null the driver has been asked to notify
    * when it adds one. The object holds until the next call; `into` (of {@link Virtqueue.newChain}) is filled instead, if given. Its cause is the doorbell;

@@ -32,7 +32,8 @@ export const SERVED = { l1: 0, llc: 1, otherCpu: 2, memory: 3 } as const;
 
 /** Columns of `counts`, per CPU. */
 export const COUNT = { l1: 0, llc: 1, otherCpu: 2, memory: 3, writeBacks: 4, invalidated: 5 } as const;
-const COUNTS = 6;
+/** Their number. */
+export const COUNTS = 6;
 /** Write-combining buffers of a CPU. */
 const HELD_PER_CPU = 4;
 
