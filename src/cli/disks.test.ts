@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { HostError } from "../base/assert.ts";
 import { DiskImage } from "../devices/disk-image.ts";
-import { diskFiles, HostDisks, parseDisk } from "./disks.ts";
+import { diskFiles, HostDisks, parseCdrom, parseDisk } from "./disks.ts";
 
 let folder: string;
 let path: string;
@@ -46,6 +46,19 @@ describe("--disk file[,ro][,snapshot]", () => {
     expect(parseDisk("a.img,snapshot,ro")).toEqual({ path: "a.img", readOnly: true, snapshot: true });
     expect(parseDisk("ro")).toEqual({ path: "ro", readOnly: false, snapshot: false });
     expect(errorOf(() => parseDisk(",ro"))).toEqual(['--disk: ",ro" names no file', 64]);
+  });
+  it("if=ide puts it on an IDE cable", () => {
+    const ide = { path: "a.img", readOnly: false, snapshot: false, ide: true };
+    expect(parseDisk("a.img,if=ide")).toEqual(ide);
+    expect(parseDisk("a.img,snapshot,if=ide,ro")).toEqual({ ...ide, readOnly: true, snapshot: true });
+    expect(parseDisk("a.img,if=virtio")).toEqual({ path: "a.img", readOnly: false, snapshot: false });
+    expect(parseDisk("a,if=ide,b.img")).toEqual({ path: "a,if=ide,b.img", readOnly: false, snapshot: false });
+    expect(parseDisk("if=ide")).toEqual({ path: "if=ide", readOnly: false, snapshot: false });
+  });
+  it("--cdrom names a disc, or none", () => {
+    expect(parseCdrom("a,ro")).toEqual({ option: "--cdrom", path: "a,ro", readOnly: true, snapshot: false });
+    expect(parseCdrom("none")).toBeNull();
+    expect(errorOf(() => parseCdrom(""))).toEqual(['--cdrom: "" names no file', 64]);
   });
   it("reads the file, and leaves it alone until the guest flushes", () => {
     const { disks, images } = open(path);

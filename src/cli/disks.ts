@@ -1,5 +1,5 @@
 /**
- * `--disk file[,ro][,snapshot]`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
+ * `--disk file[,if=ide][,ro][,snapshot]`, `--cdrom file`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
  * to the file when the guest flushes and when the run ends, in whatever way it ends. With `snapshot` the file is only read, and the guest can write; with
  * `ro` the guest cannot.
  */
@@ -16,15 +16,29 @@ const SECTOR = 512;
 
 export type DiskOption = {
   /** The option that named it, when it was not `--disk`. */
-  readonly option?: "--floppy";
+  readonly option?: "--floppy" | "--cdrom";
   readonly path: string;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
+  /** On an IDE cable; else it is a virtio disk. */
+  readonly ide?: true;
 };
 
 /** What `--disk` says; only the words at the end are options, so that a path may hold commas. Throws {@link HostError} with status 64. */
 export function parseDisk(text: string): DiskOption {
-  return parseMedium(text, "--disk");
+  const words = text.split(",");
+  const at = words.findLastIndex(word => word === "if=ide" || word === "if=virtio");
+  // Behind it there may only be other options.
+  if (at < 1 || !words.slice(at + 1).every(isOption)) return parseMedium(text, "--disk");
+  const [word] = words.splice(at, 1);
+  return { ...parseMedium(words.join(","), "--disk"), ...(word === "if=ide" ? { ide: true } : {}) };
+}
+
+/** The same for `--cdrom`, whose discs can only be read; null for a drive without one. */
+export function parseCdrom(text: string): DiskOption | null {
+  if (text === "none") return null;
+  if (text === "") throw new HostError('--cdrom: "" names no file', USAGE);
+  return { option: "--cdrom", path: text, readOnly: true, snapshot: false };
 }
 
 /** The same for `--floppy`. */
@@ -32,10 +46,12 @@ export function parseFloppy(text: string): DiskOption {
   return { option: "--floppy", ...parseMedium(text, "--floppy") };
 }
 
+const isOption = (word: string): boolean => word === "ro" || word === "snapshot";
+
 function parseMedium(text: string, option: string): DiskOption {
   const words = text.split(",");
   const options = new Set<string>();
-  while (words.length > 1 && ["ro", "snapshot"].includes(words.at(-1)!)) options.add(words.pop()!);
+  while (words.length > 1 && isOption(words.at(-1)!)) options.add(words.pop()!);
   const path = words.join(",");
   if (path === "") throw new HostError(`${option}: "${text}" names no file`, USAGE);
   return { path, readOnly: options.has("ro"), snapshot: options.has("snapshot") };

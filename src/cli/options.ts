@@ -10,7 +10,7 @@ import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { DEVICE_NAMES, type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { CostTable } from "../ports/task.ts";
-import { type DiskOption, parseDisk, parseFloppy } from "./disks.ts";
+import { type DiskOption, parseCdrom, parseDisk, parseFloppy } from "./disks.ts";
 import {
   Costs,
   Count,
@@ -60,6 +60,8 @@ export type RunOptions = {
   readonly devices: readonly DeviceSpec[];
   readonly disks: readonly DiskOption[];
   readonly floppies: readonly DiskOption[];
+  /** CD-ROM drives; null for one without a disc. */
+  readonly cdroms: readonly (DiskOption | null)[];
   /** Where a Sound Blaster's sound goes; null: there is none. */
   readonly sb16: string | null;
   /** Remapping hardware; null for none. */
@@ -104,6 +106,7 @@ type Raw = {
   device?: string[];
   disk?: string[];
   floppy?: string[];
+  cdrom?: string[];
   sb16?: string;
   iommu?: string;
   without?: string;
@@ -149,7 +152,8 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
     .option("--device <name,key=value>", `add a PCI function: ${DEVICE_NAMES.join(", ")}; may be repeated`, collect)
-    .option("--disk <file,ro,snapshot>", "add a virtio disk with this image; may be repeated", collect)
+    .option("--disk <file,if=ide,ro,snapshot>", "add a virtio or IDE disk with this image; may be repeated", collect)
+    .option("--cdrom <file>", "add an IDE CD-ROM drive with this disc, or none; may be repeated", collect)
     .option("--floppy <file,ro,snapshot>", "add a floppy drive with this disk, 360K to 2.88M; may be repeated", collect)
     .option("--sb16 <file>", "add a Sound Blaster 16 and write what it plays as WAV")
     .option("--without <list>", WITHOUT)
@@ -194,6 +198,7 @@ function toOptions(image: string | null, raw: Raw, command: Command): RunOptions
     devices: (raw.device ?? []).map(parseDevice),
     disks: (raw.disk ?? []).map(parseDisk),
     floppies: (raw.floppy ?? []).map(parseFloppy),
+    cdroms: (raw.cdrom ?? []).map(parseCdrom),
     sb16: given<string | null>(raw.sb16, text => parseValue(FileName, "--sb16", text), null),
     iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
     without: withoutOf(raw.without),

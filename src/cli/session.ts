@@ -63,8 +63,13 @@ export class Session {
     const modules = options.modules.map(text =>
       readBootFile(modulePath(text), text.slice(modulePath(text).length + 1)),
     );
-    const media = [...options.disks, ...options.floppies];
+    const { floppies, cdroms } = options;
+    const virtio = options.disks.filter(({ ide }) => ide !== true);
+    const ide = options.disks.filter(disk => disk.ide === true);
+    const media = [...virtio, ...floppies, ...ide, ...cdroms.filter(disc => disc !== null)];
     this.#disks = new HostDisks(media);
+    const open = this.#disks.media[Symbol.iterator]();
+    const next = () => open.next().value!;
     const diskPaths = diskFiles(media);
     keepApart(
       [
@@ -92,8 +97,9 @@ export class Session {
       features,
       testDevices,
       devices,
-      disks: this.#disks.media.slice(0, options.disks.length),
-      floppies: this.#disks.media.slice(options.disks.length),
+      disks: virtio.map(next),
+      floppies: floppies.map(next),
+      ide: { disks: ide.map(next), cdroms: cdroms.map(disc => (disc === null ? null : next())) },
       onSound: this.#sound?.onFrame ?? null,
       without,
       iommu,
@@ -169,7 +175,7 @@ export class Session {
   /** In the order of the options; sound is whole, too, when the disks are not. */
   #finishFiles(): void {
     try {
-      this.#disks.finish([...this.#pc.disks, ...this.#pc.isa.floppies]);
+      this.#disks.finish([...this.#pc.disks, ...this.#pc.isa.floppies, ...this.#pc.pci.ide.images]);
     } finally {
       this.#sound?.finish();
     }
