@@ -12,7 +12,13 @@ export { reportText } from "./export/report-text.ts";
 export type { Exit, ExitKind } from "./machine/exit.ts";
 export { Pc } from "./machine/pc.ts";
 export type { PcOptions } from "./machine/pc-options.ts";
-export { type Scenario, type ScenarioOptions, ScriptedMachine, scenario } from "./machine/scenario.ts";
+export {
+  type Scenario,
+  type ScenarioOptions,
+  type ScenarioPlace,
+  ScriptedMachine,
+  scenario,
+} from "./machine/scenario.ts";
 export { COST_TABLES, describeCosts } from "./ports/cost-tables.ts";
 export { EVENT, EVENTS } from "./ports/events.ts";
 export type { Initiator } from "./ports/initiator.ts";

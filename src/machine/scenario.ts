@@ -55,6 +55,16 @@ export type Scenario = {
   readonly setUp: (machine: ScriptedMachine) => void;
 };
 
+/**
+ * A place in a scenario's run. A generator cannot be copied, so that the place is kept as the way there: how far the run was, what was typed on the way, and
+ * the hash that the machine had.
+ */
+export type ScenarioPlace = {
+  readonly retired: number;
+  readonly typed: readonly { readonly retired: number; readonly text: string }[];
+  readonly hash: string;
+};
+
 /** Declares a scenario. `setUp` gives CPUs their programs; it runs once, before virtual time begins. */
 export function scenario(options: ScenarioOptions, setUp: (machine: ScriptedMachine) => void): Scenario {
   return { kind: "scenario", options, setUp };
@@ -64,7 +74,7 @@ export function scenario(options: ScenarioOptions, setUp: (machine: ScriptedMach
 class BoardCore extends ScriptedCore implements BoardProcessor {
   readonly notBuilt: ReadonlyMap<string, number> = new Map();
   readonly unsaved =
-    "a machine with scripted cores cannot be saved, because a generator cannot be copied: run it again from the start";
+    "a machine with scripted cores cannot be saved, because a generator cannot be copied: save the scenario's machine, which is loaded by repeating its way";
 
   constructor(parts: ScriptedParts) {
     super(parts);
@@ -97,6 +107,8 @@ export class ScriptedMachine implements KernelMachine {
   readonly #message = new Uint8Array(4);
   #happenings = 0;
   #begun = false;
+  /** What was typed since the run began. */
+  readonly #typed: { readonly retired: number; readonly text: string }[] = [];
 
   /** Throws {@link HostError}. `board` and `costs` go before what the scenario's options say; devices are added. */
   constructor({ options, setUp }: Scenario, board: Partial<PcOptions> = {}, costs: CostTable | null = null) {
@@ -156,6 +168,31 @@ export class ScriptedMachine implements KernelMachine {
     this.notes.push(text);
   }
 
+  // --- save and load ----------------------------------------------------------------------------------------------------------------------------
+
+  save(): ScenarioPlace {
+    return { retired: this.pc.retired, typed: [...this.#typed], hash: this.pc.stateHash() };
+  }
+
+  /**
+   * Brings a machine that was just made of the same scenario to where another one was saved, by running there. Throws {@link HostError} (66) when it has run
+   * already, and when it arrives in another state: the scenario is not the same, or does not depend on its machine alone.
+   */
+  load(place: ScenarioPlace): void {
+    if (this.pc.retired !== 0) throw new HostError("a scenario can be loaded only before its machine has run", BAD);
+    for (const { retired, text } of place.typed) {
+      this.#runTo(retired);
+      this.type(text);
+    }
+    this.#runTo(place.retired);
+    if (this.pc.stateHash() !== place.hash)
+      throw new HostError("the snapshot does not fit: this scenario comes to another state at that instant", BAD);
+  }
+
+  #runTo(retired: number): void {
+    while (this.pc.retired < retired) if (this.pc.run(retired) !== null) return;
+  }
+
   // --- the world outside ------------------------------------------------------------------------------------------------------------------------
 
   /** A new driver on interrupt line `irq`: ISA interrupts 0 to 15, I/O APIC inputs from 16 on. */
@@ -186,6 +223,7 @@ export class ScriptedMachine implements KernelMachine {
 
   /** Somebody types at the serial terminal. */
   type(text: string): void {
+    if (this.#begun) this.#typed.push({ retired: this.pc.retired, text });
     this.pc.typeSerial(new TextEncoder().encode(text));
   }
 

@@ -805,7 +805,30 @@ test("the same scenario gives the same state and the same events twice, traced o
   expect(cut.pc.stateHash()).toBe(traced.hash);
 });
 
-test("a machine with a scripted core is not saved or loaded: one line says so", () => {
+test("saved at a random instant and loaded by repeating the way there, it ends in the same state; typing is part of the way", () => {
+  const make = (setUp = busy): ScriptedMachine => new ScriptedMachine(scenario({ cpus: 3, memory: 8 * MIB }, setUp));
+  const finish = (machine: ScriptedMachine): string => {
+    while (machine.pc.run(machine.pc.retired + 1_000_000) === null);
+    return machine.pc.stateHash();
+  };
+  const first = make();
+  first.pc.run(new Rng("places").below(2_000_000));
+  first.type("x");
+  first.pc.run(first.pc.retired + 12_345);
+  const place = first.save();
+  const second = make();
+  second.load(place);
+  expect(second.pc.stateHash()).toBe(first.pc.stateHash());
+  expect(finish(second)).toBe(finish(first));
+  // Without what was typed it is another run.
+  expect(() => make().load({ ...place, typed: [] })).toThrow(/^the snapshot does not fit/);
+  expect(() => make(machine => machine.setProgram(0, function* () {})).load(place)).toThrow(
+    "the snapshot does not fit",
+  );
+  expect(() => second.load(place)).toThrow("only before its machine has run");
+});
+
+test("a machine with a scripted core is not saved or loaded like one without: one line says so", () => {
   const { machine } = runScenario({}, m => m.setProgram(0, function* () {}));
   expect(() => machine.pc.save()).toThrow(/^a machine with scripted cores cannot be saved/);
 });
