@@ -10,6 +10,7 @@ import { SB_IRQS } from "../devices/sb16.regs.ts";
 import { SoundBlaster16 } from "../devices/sound-blaster16.ts";
 import type { BusMaster } from "../memory/bus-master.ts";
 import type { PortSpace } from "../memory/port-space.ts";
+import type { JoinBus } from "../ports/bus-share.ts";
 import type { Line, LinePin } from "../ports/line.ts";
 import type { Part } from "../ports/part.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
@@ -26,6 +27,8 @@ export type IsaBoardOptions = {
   readonly queue: EventQueue;
   readonly ports: PortSpace;
   readonly master: BusMaster;
+  /** Null: the bus is not modelled. */
+  readonly joinBus: JoinBus | null;
   /** A new driver on an interrupt line. */
   readonly pin: (irq: number) => LinePin;
   /** A drive each. */
@@ -49,9 +52,10 @@ export class IsaBoard {
 
   /** Throws {@link HostError} with status 64 for too many floppy disks, or one of an impossible size. */
   constructor(options: IsaBoardOptions) {
-    const { queue, ports, master, floppies, onSound } = options;
+    const { queue, ports, master, joinBus, floppies, onSound } = options;
     this.#options = options;
-    this.dma = this.#add(new I8237Pair({ queue, master, firstLine: FIRST_DREQ }));
+    const shared = joinBus === null ? {} : { joinBus };
+    this.dma = this.#add(new I8237Pair({ queue, master, firstLine: FIRST_DREQ, ...shared }));
     this.lines = this.dma.channels.filter(({ number }) => number !== CASCADE).map(({ dreq }) => dreq);
     ports.map(this.dma.lowWindow, PORT.dmaLow);
     ports.map(this.dma.highWindow, PORT.dmaHigh);

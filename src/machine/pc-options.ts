@@ -5,6 +5,7 @@ import type { Vendor } from "../cpu/model.ts";
 import type { DiskImageOptions } from "../devices/disk-image.ts";
 import type { BootFile, LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "./board-facts.ts";
+import type { BusSpec } from "./arbiter-board.ts";
 import type { CacheSpec } from "./cache-board.ts";
 import type { IdeOptions } from "./ide-board.ts";
 import type { IommuSpec } from "./iommu-board.ts";
@@ -55,6 +56,8 @@ export type PcOptions = {
   readonly noReboot?: boolean;
   /** Caches between processors, devices and memory; none when left out. */
   readonly caches?: CacheSpec | null;
+  /** A bus that devices share and wait for; when left out each moves its bytes at its own pace. */
+  readonly bus?: BusSpec | null;
   /** A byte left the serial port. */
   readonly onSerial?: (byte: number) => void;
   /** A byte was written to the debug console, port 0xE9. */

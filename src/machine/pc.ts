@@ -42,6 +42,7 @@ import { Clock } from "../sim/clock.ts";
 import { EventQueue } from "../sim/event-queue.ts";
 import { Trace } from "../sim/trace.ts";
 import { A20Gate } from "./a20-gate.ts";
+import { ArbiterBoard, ISA_SHARE } from "./arbiter-board.ts";
 import { boardFacts, type OptionalPart } from "./board-facts.ts";
 import { BIOS_WINDOW, BiosServices, startBiosDevices } from "./bios-services.ts";
 import { CacheBoard } from "./cache-board.ts";
@@ -77,8 +78,10 @@ export class Pc implements Stateful {
   readonly lapics: LocalApic[] = [];
   readonly pic: PicPair;
   readonly ioapic: IoApic;
-  /** Null without `iommu`. */
+  /** Null without `iommu`, `caches`, `bus`. */
   readonly iommu: Iommu | null;
+  readonly caches: CacheBoard | null;
+  readonly bus: ArbiterBoard | null;
   readonly isa: IsaBoard;
   readonly pci: PciBoard;
   readonly uart: Uart16550;
@@ -97,7 +100,6 @@ export class Pc implements Stateful {
   readonly #fabric = new ApicFabric();
   readonly #msi: MsiDecode;
   readonly #dmaPath: BusPath;
-  readonly #caches: CacheBoard | null;
   readonly #a20: A20Gate;
   readonly #nmiGate = new NmiGate();
   readonly #nmiLine: Line;
@@ -136,15 +138,17 @@ export class Pc implements Stateful {
     this.ram = new Ram(buffer, engineBytes, memory, new Uint8Array(buffer, codePages, memory / PAGE));
     this.space = new AddressSpace(this.ram);
     this.#mapRam(low, high);
-    const { caches: spec = null } = options;
-    this.#caches = spec === null ? null : new CacheBoard(spec, this.ram, cpus, this.queue);
+    const { caches = null, bus = null } = options;
+    this.caches = caches === null ? null : new CacheBoard(caches, this.ram, cpus, this.queue);
+    this.bus = bus === null ? null : new ArbiterBoard(bus, this.queue);
+    if (this.bus !== null) this.#add(this.bus.arbiter);
 
     const lines = IRQ_LINES.map(({ name, irq }) => new Line(name, irq, this.trace));
     this.#irqs = new Map(lines.map(line => [line.index, line]));
     this.#nmiLine = new Line("NMI", IRQ_LINES.length + 1, this.trace);
     this.#a20 = this.#add(new A20Gate(open => this.space.setA20(open)));
     this.#msi = new MsiDecode(this.#fabric, this.trace);
-    const dmaCaches = this.#caches?.dma ?? null;
+    const dmaCaches = this.caches?.dma ?? null;
     const surroundings = { space: this.space, trace: this.trace, bus: this.#fabric, msi: this.#msi, caches: dmaCaches };
     this.iommu = iommu === null ? null : makeIommu(iommu, surroundings);
     for (const remapper of this.iommu?.units ?? []) this.#add(remapper);
@@ -166,7 +170,7 @@ export class Pc implements Stateful {
     this.#add(this.#fabric);
     this.#add(this.#nmiGate);
     const wires = this.#makeProcessors();
-    for (const part of this.#caches?.parts ?? []) this.#add(part);
+    for (const part of this.caches?.parts ?? []) this.#add(part);
     this.#connectControllers();
 
     this.uart = this.#makeSerial();
@@ -245,7 +249,7 @@ export class Pc implements Stateful {
   /** The way of processor `index` to memory and ports. */
   #busOf(index: number): CpuBus {
     const bus = new CpuBusPort(index, this.space, this.ports, this.trace);
-    return this.#caches === null ? bus : this.#caches.busOf(index, bus);
+    return this.caches === null ? bus : this.caches.busOf(index, bus);
   }
 
   #connectControllers(): void {
@@ -290,7 +294,8 @@ export class Pc implements Stateful {
     const { device, fn } = PCI_PLACE.isaBridge;
     const master = this.busMaster((device << 3) | fn);
     const { floppies = [], onSound = null } = this.#options;
-    const isa = new IsaBoard({ queue, ports, master, pin: irq => this.#pin(irq), floppies, onSound });
+    const joinBus = this.bus?.joinOf(ISA_SHARE) ?? null;
+    const isa = new IsaBoard({ queue, ports, master, joinBus, pin: irq => this.#pin(irq), floppies, onSound });
     for (const part of isa.parts) this.#add(part);
     return isa;
   }
@@ -358,9 +363,10 @@ export class Pc implements Stateful {
     const { space, ports, queue } = this;
     const pin = (line: number): LinePin => this.#pin(line);
     const { devices = [], seed = 0, onSerial = () => {}, network = {}, ide = {} } = this.#options;
-    const [path, { disks }] = [this.#dmaPath, this];
+    const [path, { disks, bus }] = [this.#dmaPath, this];
     const wishes = { devices, disks, seed, onOutput: onSerial, network, ide };
-    const pci = new PciBoard({ space, ports, queue, path, pin, resetControl, ...wishes });
+    const pci = new PciBoard({ space, ports, queue, path, arbiter: bus, pin, resetControl, ...wishes });
+    bus?.check();
     for (const part of pci.parts) this.#add(part);
     for (let pirq = 0; pirq < PIRQ_COUNT; pirq++) this.#irqs.get(PIRQ_FIRST_LINE + pirq)!.connect(pci.isaBridge, pirq);
     return pci;

@@ -20,6 +20,7 @@ import { Mechanism1 } from "../pci/mechanism1.ts";
 import { RootPort } from "../pci/root-port.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 import { IdeBoard, type IdeOptions } from "./ide-board.ts";
+import type { ArbiterBoard } from "./arbiter-board.ts";
 import { PORT } from "./memory-map.ts";
 import { type NetworkOptions, Networks } from "./networks.ts";
 import { addressOf, type DeviceSpec, type DeviceWorld, makeDevice, makeDisk, ROOT_PORT } from "./pci-devices.ts";
@@ -34,6 +35,8 @@ export type PciBoardOptions = {
   readonly ports: PortSpace;
   readonly queue: EventQueue;
   readonly path: BusPath;
+  /** Null: the bus is not modelled. */
+  readonly arbiter?: ArbiterBoard | null;
   /** A new driver on a line of the board. */
   readonly pin: (line: number) => LinePin;
   readonly resetControl: Window;
@@ -121,7 +124,7 @@ export class PciBoard {
 
   /** @param path device numbers from bus 0 down */
   #slot(name: string, bus: PciBus, path: readonly number[], fn: number): PciSlot {
-    const { ports, pin } = this.#options;
+    const { ports, pin, arbiter = null } = this.#options;
     const devfn = devfnOf(path[path.length - 1]!, fn);
     return {
       name,
@@ -131,6 +134,7 @@ export class PciBoard {
       io: ports,
       master: new BusMaster(devfn, this.#options.path),
       pin: index => pin(routeThrough(path, index).gsi),
+      ...(arbiter === null ? {} : { joinBus: arbiter.joinOf(name) }),
     };
   }
 
