@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InterruptStats, type VectorStats } from "../../src/check/interrupt-stats.ts";
 import type { DiskSource } from "../../src/devices/disk-image.ts";
-import type { BootFile } from "../../src/firmware/boot-plan.ts";
+import type { BootFile, LinuxEntry } from "../../src/firmware/boot-plan.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { OptionalPart } from "../../src/machine/board-facts.ts";
 import type { Exit } from "../../src/machine/exit.ts";
@@ -37,6 +37,8 @@ export type Case = {
   readonly cpus: number;
   /** Kernel parameters besides the console. */
   readonly append?: string;
+  /** How it starts, where that is not by the 64-bit entry. */
+  readonly entry?: LinuxEntry;
   readonly without?: readonly OptionalPart[];
   /** PCI functions to add, as after `--device`, a disk of a MiB, and the kernel modules for all of them. */
   readonly devices?: readonly string[];
@@ -51,6 +53,7 @@ export type Case = {
 export const CASES: readonly Case[] = [
   { kernel: "cloud", cpus: 1 },
   { kernel: "cloud", cpus: 4 },
+  { kernel: "cloud", cpus: 2, entry: "pvh" },
   { kernel: "cloud", cpus: 1, append: "noapic nolapic" },
   { kernel: "cloud", cpus: 1, append: "nohpet" },
   { kernel: "cloud", cpus: 4, without: ["hpet", "pm-timer"], qemu: "q35,hpet=off" },
@@ -59,8 +62,14 @@ export const CASES: readonly Case[] = [
   { kernel: "amd64", cpus: 4, append: "acpi=off", end: "reset" },
 ];
 
-export const nameOf = ({ kernel, cpus, append = "", without = [], devices = [] }: Case): string =>
-  [`${kernel}, ${cpus} CPU${cpus === 1 ? "" : "s"}`, append, ...without.map(part => `without ${part}`), ...devices]
+export const nameOf = ({ kernel, cpus, append = "", entry = "", without = [], devices = [] }: Case): string =>
+  [
+    `${kernel}, ${cpus} CPU${cpus === 1 ? "" : "s"}`,
+    append,
+    entry,
+    ...without.map(part => `without ${part}`),
+    ...devices,
+  ]
     .filter(text => text !== "")
     .join(", ");
 
@@ -109,13 +118,14 @@ export class Boot {
   #line = "";
 
   constructor(boot: Case) {
-    const { cpus, without = [], devices = [], end } = boot;
+    const { cpus, entry = null, without = [], devices = [], end } = boot;
     this.#stats = new InterruptStats(cpus);
     this.pc = new Pc({
       cpus,
       memory: MEMORY_MIB * MIB,
       image: kernelImage(boot, commandLine(boot)),
       initrd: initrdOf(boot),
+      entry,
       without,
       devices: devices.map(parseDevice),
       disks: devices.length > 0 ? [{ source: DISK }] : [],
