@@ -6,10 +6,13 @@ import { HostError } from "../base/assert.ts";
 import type { Ns } from "../base/units.ts";
 import type { LinuxEntry } from "../firmware/boot-plan.ts";
 import type { OptionalPart } from "../machine/board-facts.ts";
+import type { BusSpec } from "../machine/arbiter-board.ts";
+import type { CacheSpec } from "../machine/cache-board.ts";
 import { type IommuSpec, parseIommu } from "../machine/iommu-board.ts";
 import { DEVICE_NAMES, type DeviceSpec, parseDevice } from "../machine/pci-devices.ts";
 import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { CostTable } from "../ports/task.ts";
+import { parseBus, parseCaches } from "./bus-options.ts";
 import { type DiskOption, parseCdrom, parseDisk, parseFloppy } from "./disks.ts";
 import {
   Costs,
@@ -66,6 +69,10 @@ export type RunOptions = {
   readonly sb16: string | null;
   /** Remapping hardware; null for none. */
   readonly iommu: IommuSpec | null;
+  /** Modelled caches; null for none. */
+  readonly caches: CacheSpec | null;
+  /** A bus that devices share; null: each has its own pace. */
+  readonly bus: BusSpec | null;
   /** Parts that the board does not have. */
   readonly without: readonly OptionalPart[];
   readonly noReboot: boolean;
@@ -109,6 +116,10 @@ type Raw = {
   cdrom?: string[];
   sb16?: string;
   iommu?: string;
+  caches?: string;
+  storeBuffer?: boolean;
+  bus?: string;
+  share?: string[];
   without?: string;
   reboot: boolean;
   gdb?: string;
@@ -159,6 +170,14 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
+    .option("--caches <kind>", "model caches: coherent, or noncoherent with devices; Linux boots some 8 times slower")
+    .option("--store-buffer", "with --caches: a store buffer in each CPU")
+    .option("--bus <key=value>", "a bus that devices wait for: bandwidth=16M,policy=weighted,turnaround=30ns")
+    .option(
+      "--share <name,key=value>",
+      "a device's terms on the bus: guaranteed=200K,weight=2,burst=64,priority=1; may be repeated",
+      collect,
+    )
     .option("--costs <name>", `cost table of a scenario's cores: ${Object.keys(COST_TABLES).join(", ")}`)
     .option("--test-devices", "add QEMU's pc-testdev")
     .addHelpText("after", STATUSES);
@@ -201,6 +220,8 @@ function toOptions(image: string | null, raw: Raw, command: Command): RunOptions
     cdroms: (raw.cdrom ?? []).map(parseCdrom),
     sb16: given<string | null>(raw.sb16, text => parseValue(FileName, "--sb16", text), null),
     iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
+    caches: parseCaches(raw.caches, raw.storeBuffer === true),
+    bus: parseBus(raw.bus, raw.share ?? []),
     without: withoutOf(raw.without),
     noReboot: !raw.reboot,
     gdb: given<number | null>(raw.gdb, text => parseValue(Port, "--gdb", text), null),

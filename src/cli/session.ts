@@ -2,6 +2,7 @@
  * One run of a machine under the command line: makes it, drives it, feeds it keys, and reports. Host time decides only when the host looks in between,
  * never what the guest does; a key press is the one thing that enters from outside, and its instant is recorded.
  */
+import { DmaStats } from "../check/dma-stats.ts";
 import { InterruptStats } from "../check/interrupt-stats.ts";
 import { CpuModel } from "../cpu/model.ts";
 import type { EventNames } from "../export/names.ts";
@@ -15,6 +16,7 @@ import { type Exit, STATUS } from "../machine/exit.ts";
 import { Pc } from "../machine/pc.ts";
 import { type Scenario, ScriptedMachine } from "../machine/scenario.ts";
 import { describeCosts } from "../ports/cost-tables.ts";
+import { boardCounts, boardNotes } from "./board-counts.ts";
 import { Console } from "./console.ts";
 import { diskFiles, HostDisks } from "./disks.ts";
 import { SoundFile } from "./sound.ts";
@@ -41,6 +43,7 @@ export class Session {
   readonly #options: RunOptions;
   readonly #console = new Console();
   readonly #stats: InterruptStats;
+  readonly #dma = new DmaStats();
   readonly #pc: Pc;
   /** Null when a kernel image runs. */
   readonly #scripted: ScriptedMachine | null;
@@ -88,7 +91,13 @@ export class Session {
     this.#sound = options.sb16 === null ? null : new SoundFile(options.sb16);
     const put = (byte: number): void => this.#console.put(byte);
     const { cpus, memory, vendor, features, testDevices, devices, without, iommu, noReboot, seed } = options;
-    const seeded = seed === null ? {} : { seed };
+    const { caches, bus } = options;
+    // What a scenario says stays where the command says nothing.
+    const said = {
+      ...(seed === null ? {} : { seed }),
+      ...(caches === null ? {} : { caches }),
+      ...(bus === null ? {} : { bus }),
+    };
     const board = {
       modules,
       initrd,
@@ -104,7 +113,7 @@ export class Session {
       without,
       iommu,
       noReboot,
-      ...seeded,
+      ...said,
       onSerial: put,
       onDebug: put,
     };
@@ -120,6 +129,7 @@ export class Session {
         : new GdbServer(pc, this.#names, this.#console.interactive, line => this.#console.line(line));
     this.#stats = new InterruptStats(pc.cpus.length);
     pc.trace.listen(this.#stats, InterruptStats.KINDS);
+    pc.trace.listen(this.#dma, DmaStats.KINDS);
     if (log !== null) pc.trace.listen(new TextLog(this.#names, line => this.#console.line(line)), log);
     this.#report = options.report === null ? null : new OutputFile(options.report);
     this.#trace = options.trace === null ? null : this.#openTrace(options.trace);
@@ -271,15 +281,17 @@ export class Session {
       exit,
       stateHash: this.#options.stateHash ? pc.stateHash() : null,
       inputs: this.#inputs,
+      ...boardCounts(pc),
       notes: [
         ...this.#scenarioNotes(),
+        ...boardNotes(pc),
         ...(await notBuiltNotes(
           pc.cpus.map(cpu => cpu.notBuilt),
           new CpuModel(this.#options.vendor, this.#options.features).features,
         )),
       ],
     };
-    return makeReport(facts, this.#stats, this.#names);
+    return makeReport(facts, this.#stats, this.#names, this.#dma);
   }
 }
 

@@ -9,6 +9,8 @@ import { type ArbiterPolicy, BusArbiter, type ShareState } from "../dma/arbiter.
 import type { BusShare, BusTerms, JoinBus } from "../ports/bus-share.ts";
 import type { EventQueue } from "../sim/event-queue.ts";
 
+export { ARBITER_POLICIES } from "../dma/arbiter.ts";
+
 const USAGE = 64;
 /** Who moves bytes for ISA's devices. */
 export const ISA_SHARE = "isa-dma";

@@ -24,13 +24,13 @@ export class CacheBoard {
   /** Of the board, then of each processor. */
   readonly parts: Part[] = [];
   readonly dma: DmaCaches;
-  readonly #spec: CacheSpec;
+  readonly spec: CacheSpec;
   readonly #ram: Ram;
   readonly #queue: EventQueue;
   readonly #caches: CacheHierarchy;
 
   constructor(spec: CacheSpec, ram: Ram, cpus: number, queue: EventQueue) {
-    this.#spec = spec;
+    this.spec = spec;
     this.#ram = ram;
     this.#queue = queue;
     this.#caches = new CacheHierarchy(ram, cpus);
@@ -41,7 +41,7 @@ export class CacheBoard {
 
   /** What processor `cpu` has instead of `bus`. */
   busOf(cpu: number, bus: CpuBus): CpuBus {
-    const stores = this.#spec.storeBuffer ? this.#queue : null;
+    const stores = this.spec.storeBuffer ? this.#queue : null;
     const cached = new CachedBus({ cpu, bus, ram: this.#ram, caches: this.#caches, stores });
     this.parts.push(cached);
     return cached;
