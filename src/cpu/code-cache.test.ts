@@ -105,6 +105,53 @@ describe("a write to code", () => {
     }
   });
 
+  test.each([
+    ["NOP", "90"],
+    ["MOV with a 32-bit address, in 64-bit code", "67c700 78563412"],
+    ["LEA with a 32-bit address", "67488d4410 20"],
+    ["MOV from an address beyond 2 GiB of RIP", "8b05 ffffff7f"],
+    ["POP to a 32-bit address", "678f4008"],
+    ["MOV with SIB, displacement and immediate", "48c78424 78563412 04030201"],
+    ["MOV with an immediate of 64 bits", "48b8 0807060504030201"],
+    ["15 bytes", "6666666666666666 48c7c0 04030201"],
+    ["more than 15 bytes", "666666666666666666666666666666", "90"],
+    ["REP MOVSB", "f3a4"],
+    ["a jump", "eb10"],
+    ["UD2", "0f0b"],
+    ["an opcode that is not defined, with what follows", "0f0a", "00"],
+    ["LOCK where it must not be", "f089c0"],
+    ["VEX, with what follows", "c5", "f8"],
+  ])("%s: each of its bytes counts, and none beside it", (_name, text, more = "") => {
+    const bytes = hex(text);
+    const at = 0x13b;
+    const f = new LongFixture();
+    // HLT ends what does not end by itself.
+    f.load(P + at, [...bytes, ...(more === "" ? [0xf4] : hex(more))]);
+    for (let offset = at - 16; offset < at + 32; offset++) {
+      for (const length of [1, 2, 8]) {
+        f.engine.code.drop();
+        f.engine.code.decode(f.ram.base + P, MODE.code64, at);
+        const end = at + bytes.length + (decoded(f, at + bytes.length) ? 1 : 0);
+        const hit = offset < end && offset + length > at;
+        expect([offset, length, f.engine.code.written(P / PAGE, offset, length)]).toEqual([offset, length, hit]);
+      }
+    }
+  });
+
+  test("to data between instructions leaves the code decoded, and the code sees it", () => {
+    const f = new LongFixture();
+    // add byte [rip+18],1; mov bl,[rip+12]; dec ecx; jnz start; hlt; … data at P+32 in the same line
+    f.load(P, hex("800519000000 01 8a1d13000000 ffc9 75ef f4"));
+    f.s.set64(L.GPR + L.REG.rbx * 8, 0, 0);
+    f.s.setNum(L.GPR + L.REG.rcx * 8, 50);
+    expect(call(f, P, 1000)).toBe(50);
+    const record = f.engine.code.find(f.engine.code.table(f.ram.base + P, MODE.code64), 0);
+    f.s.setNum(L.GPR + L.REG.rcx * 8, 50);
+    expect(call(f, P, 1000)).toBe(100);
+    expect(f.engine.code.find(f.engine.code.table(f.ram.base + P, MODE.code64), 0)).toBe(record);
+    expect(record).not.toBe(0);
+  });
+
   test("in lines 31, 32 and 63 is noticed", () => {
     for (const line of [0, 31, 32, 63]) {
       const f = new LongFixture();

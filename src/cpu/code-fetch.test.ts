@@ -97,6 +97,37 @@ describe("64-bit mode", () => {
     }
   });
 
+  test("15 bytes over a page border: whole, and anew when a bus master or another processor has changed either page (vol. 3A, 12.6)", () => {
+    const [f] = long();
+    f.map(0x51000, 0x70000);
+    // eight times 66, mov rax,imm32; jmp rcx
+    const code = [...new Array<number>(8).fill(0x66), 0x48, 0xc7, 0xc0, 1, 2, 3, 4, 0xff, 0xe1];
+    const put = (at: number, bytes: number[]): void => {
+      f.load(at, bytes);
+      f.engine.written(at >>> 12, at & 0xfff, bytes.length);
+    };
+    for (let cut = 1; cut < 15; cut++) {
+      const start = 0x51000 - cut;
+      put(start, code.slice(0, cut));
+      put(0x51000, new Array<number>(16).fill(0xcc));
+      put(0x70000, code.slice(cut));
+      f.s.setNum(L.GPR + L.REG.rcx * 8, start);
+      const seen: bigint[] = [];
+      for (const last of [4, 5, 6]) {
+        put(0x70000 + 14 - cut, [last]);
+        if (cut > 11) put(start + 11, [last]);
+        for (let n = 0; n < 2; n++) {
+          f.s.set64(L.GPR, 0, 0);
+          f.rip = start;
+          expect([f.go(1), f.rip]).toEqual([1, start + 15]);
+          seen.push(f.reg(0));
+        }
+      }
+      const value = (last: number): bigint => BigInt(last) * 0x1000000n + 0x30200n + (cut > 11 ? BigInt(last) : 1n);
+      expect(seen).toEqual([4, 4, 5, 5, 6, 6].map(value));
+    }
+  });
+
   test("more than 15 bytes: #GP(0); 15 are an instruction", () => {
     for (const prefixes of [14, 15]) {
       const [f, seen] = long();
@@ -213,6 +244,134 @@ describe("legacy modes (5.3)", () => {
       f.s.set64(L.GPR, 0, 0);
       expect(f.cpu.run(100_000)).toBe(3 + 20 + 4096 + 1);
       expect([seen, f.s.lo(L.GPR), f.s.lo(L.GPR + L.REG.rbx * 8)]).toEqual([[], 4096, 0x105]);
+    }
+  });
+
+  test("the last addresses of 4 GiB lie beyond the limit, also where they lead to the segment's own first page", () => {
+    const [f, seen] = legacy(0x50800, 0xffff);
+    // inc ebx at 0x507f0, below the segment, decoded by a run there; jmp eax in the same page.
+    f.load(0x507f0, [0x43, 0x43, 0xf4]);
+    f.load(0x50800, [0xff, 0xe0]);
+    f.s.set64(L.SEG_BASE + 8, 0x50000, 0);
+    f.cpu.restored();
+    f.s.setNum(L.RIP, 0x7f0);
+    f.cpu.run(2);
+    f.s.set64(L.SEG_BASE + 8, 0x50800, 0);
+    f.cpu.restored();
+    f.s.setLo(L.GPR + L.REG.rbx * 8, 0);
+    f.s.setLo(L.GPR, 0xfffffff0);
+    f.s.setNum(L.RIP, 0);
+    f.cpu.run(2);
+    expect([seen.map(([vector]) => vector), f.s.lo(L.GPR + L.REG.rbx * 8)]).toEqual([[13], 0]);
+  });
+});
+
+describe("the instruction pointer wraps at 64 KiB in 16-bit code (vol. 2, JMP: tempEIP AND 0000FFFFH)", () => {
+  const { rax, rbx, rcx, rsp } = L.REG;
+  /** The segment begins inside a page, so that its first and its last bytes share pages with what lies beside it. */
+  const BASE = 0x12340;
+  const get = (f: CpuFixture, n: number): number => f.s.lo(L.GPR + n * 8);
+
+  /** Real mode with CS at `base`; where the segment does not reach, before and behind it, is decoded code that sets CX. */
+  function real(base = BASE): CpuFixture {
+    const f = new CpuFixture();
+    f.realMode();
+    for (const place of [BASE - 0x100, BASE + 0x10000]) {
+      f.load(place, new Uint8Array(0x100).fill(0x41));
+      for (let at = 0; at < 0x100; at += 40) runIn(f, place - 0x100, 0x100 + at, 30);
+    }
+    f.s.setNum(L.GPR + rcx * 8, 1);
+    f.s.setNum(L.GPR + rsp * 8, 0x8000);
+    segment(f, base);
+    return f;
+  }
+  function put(f: CpuFixture, address: number, bytes: ArrayLike<number>): void {
+    f.load(address, bytes);
+    f.engine.written(address >>> 12, address & 0xfff, bytes.length);
+  }
+  function segment(f: CpuFixture, base: number): void {
+    f.s.set64(L.SEG_BASE + 8, base, 0);
+    f.s.setLo(L.SEG_HIDDEN_BASE + 4, base);
+    f.cpu.restored();
+  }
+  function runIn(f: CpuFixture, base: number, ip: number, count: number): void {
+    segment(f, base);
+    f.s.setNum(L.RIP, ip);
+    f.cpu.run(count);
+  }
+
+  // ECX is 1 and ZF is clear where they begin.
+  const BRANCHES: readonly (readonly [string, (distance: number) => number[]])[] = [
+    ["JMP rel8", d => [0xeb, d & 255]],
+    ["JNZ rel8", d => [0x75, d & 255]],
+    ["JMP rel16", d => [0xe9, (d - 1) & 255, ((d - 1) >> 8) & 255]],
+    ["CALL rel16", d => [0xe8, (d - 1) & 255, ((d - 1) >> 8) & 255]],
+    ["LOOP", d => [0xe2, d & 255]],
+    ["JCXZ", d => [0xe3, d & 255]],
+  ];
+  describe.each(BRANCHES)("%s", (name, bytes) => {
+    const start = (f: CpuFixture): void => {
+      f.s.eflags = 2;
+      f.s.setNum(L.GPR + rcx * 8, name === "LOOP" ? 2 : name === "JCXZ" ? 0 : 1);
+    };
+
+    test("back below 0: near the end of the segment, every time", () => {
+      const f = real();
+      put(f, BASE, bytes(-16));
+      // inc bx; inc bx
+      put(f, BASE + 0xfff2, [0x43, 0x43]);
+      for (let round = 1; round <= 3; round++) {
+        start(f);
+        f.s.setNum(L.RIP, 0);
+        f.cpu.run(3);
+        expect([get(f, rbx), f.s.num(L.RIP)]).toEqual([2 * round, 0xfff4]);
+      }
+    });
+
+    test("ahead over FFFFH: near its beginning, every time", () => {
+      const f = real();
+      put(f, BASE + 0xfff0, bytes(0x1e));
+      put(f, BASE + 0x10, [0x43, 0x43]);
+      for (let round = 1; round <= 3; round++) {
+        start(f);
+        f.s.setNum(L.RIP, 0xfff0);
+        f.cpu.run(3);
+        expect([get(f, rbx), f.s.num(L.RIP)]).toEqual([2 * round, 0x12]);
+      }
+    });
+
+    test("a run that ends right behind the branch has the pointer wrapped", () => {
+      const f = real();
+      put(f, BASE, bytes(-16));
+      start(f);
+      f.s.setNum(L.RIP, 0);
+      f.cpu.run(1);
+      expect(f.s.num(L.RIP)).toBe(0xfff2);
+    });
+  });
+
+  test("with a 32-bit operand it does not wrap: beyond the limit, #GP (vol. 2, JMP)", () => {
+    const f = real();
+    const seen = faults(f);
+    // jmp dword -32
+    put(f, BASE, [0x66, 0xe9, ...[0xe0, 0xff, 0xff, 0xff]]);
+    f.s.setNum(L.RIP, 0);
+    f.cpu.run(2);
+    expect(seen.map(([vector]) => vector)).toEqual([13]);
+  });
+
+  test("running on over FFFFH is #GP, as is an instruction that reaches over it (vol. 3B, 23.31.1)", () => {
+    for (const base of [BASE, 0x20000]) {
+      for (const code of [[0x43], [0xb8]]) {
+        const f = real(base);
+        const seen = faults(f);
+        put(f, base + 0xffff, code);
+        put(f, base + 0x10000, [0x01, 0x02]);
+        f.s.setNum(L.RIP, 0xffff);
+        f.cpu.run(2);
+        expect(seen[0]![0]).toBe(13);
+        expect([get(f, rbx), get(f, rax)]).toEqual([code[0] === 0x43 ? 1 : 0, 0]);
+      }
     }
   });
 });
