@@ -69,6 +69,10 @@ export function readFrame(frame: Uint8Array): SeenFrame {
     );
     return { ...head, ...none, bytes: bytes.slice(0, 28) };
   }
+  if (type === 0x86dd) {
+    must(bytes[0] === 0x60 && all.length === 54 + word(bytes, 4), "IPv6 header");
+    return { ...head, ...none, bytes };
+  }
   must(type === 0x0800, `type ${type.toString(16)}`);
   must(bytes[0] === 0x45, "header with options");
   const total = word(bytes, 2);

@@ -115,6 +115,78 @@ describe("ARP (RFC 826)", () => {
   });
 });
 
+describe("IPv6 router discovery (RFC 4861)", () => {
+  const ALL_ROUTERS = "33 33 00 00 00 02";
+  const OWN = "fe80 0000 0000 0000 5054 00ff fe12 3456";
+  const NOBODY = "0000 0000 0000 0000 0000 0000 0000 0000";
+  const GROUP = "ff02 0000 0000 0000 0000 0000 0000 0002";
+  const OPTION = "01 01 52 54 00 12 34 56";
+  const hex = (value: number): string => value.toString(16).padStart(4, "0");
+  /** The checksum, RFC 8200, 8.1, word by word. */
+  const sum = (source: string, destination: string, message: string): number => {
+    const length = bytesOf(message).length;
+    return 65535 - slowSum([...bytesOf(`${source} ${destination} ${hex(0)} ${hex(length)} 0000 003a ${message}`)]);
+  };
+  /** 4.1: type 133, code 0, checksum, reserved, options. */
+  function solicit({
+    source = OWN,
+    options = OPTION,
+    hops = "ff",
+    type = "85",
+    code = "00",
+    next = "3a",
+    more = "",
+  } = {}) {
+    const body = (check: string): string => `${type} ${code} ${check} 00000000 ${options}`;
+    const message = body(hex(sum(source, GROUP, body("0000"))));
+    const length = hex(bytesOf(message).length);
+    return bytesOf(
+      `${ALL_ROUTERS} ${GUEST_MAC} 86dd 60000000 ${length} ${next} ${hops} ${source} ${GROUP} ${message} ${more}`,
+    );
+  }
+
+  it("answers a solicitation: no default router (lifetime 0), no flags, no prefix; hop limit 255 (4.2)", () => {
+    const [frame] = send(solicit());
+    expect([frame!.to, frame!.from, frame!.type]).toEqual(["52:54:00:12:34:56", "52:55:0a:00:02:02", 0x86dd]);
+    const router = "fe80 0000 0000 0000 5055 0aff fe00 0202";
+    const check = hex(sum(router, OWN, "8600 0000 00 00 0000 00000000 00000000"));
+    expect(hexOf(rig.out[0]!.subarray(14, 70))).toBe(
+      hexOf(bytesOf(`60000000 0010 3a ff ${router} ${OWN} 86 00 ${check} 00 00 0000 00000000 00000000`)),
+    );
+    expect(rig.out[0]!.length).toBe(70);
+  });
+  it("answers a host without an address to all nodes (6.2.6)", () => {
+    const [frame] = send(solicit({ source: NOBODY, options: "" }));
+    expect(frame!.to).toBe("33:33:00:00:00:01");
+    expect(hexOf(rig.out[0]!.subarray(38, 54))).toBe(hexOf(bytesOf("ff02 0000 0000 0000 0000 0000 0000 0001")));
+    expect(send(solicit({ options: "" })).length).toBe(1);
+    // Padding of the frame is no part of the packet.
+    expect(send(solicit({ more: "00 01 02" })).length).toBe(1);
+  });
+  it("drops what is not valid (6.1.1), and everything else of IPv6", () => {
+    expect(send(solicit({ hops: "fe" }))).toEqual([]);
+    expect(send(solicit({ code: "01" }))).toEqual([]);
+    expect(send(solicit({ type: "87" }))).toEqual([]);
+    expect(send(solicit({ next: "11" }))).toEqual([]);
+    expect(send(solicit({ options: "01 00 52 54 00 12 34 56" }))).toEqual([]);
+    expect(send(solicit({ options: "0e 02 52 54 00 12 34 56" }))).toEqual([]);
+    expect(send(solicit({ source: NOBODY }))).toEqual([]);
+    const whole = solicit();
+    for (const at of [14, 22, 54, 56, 58]) {
+      const wrong = whole.slice();
+      wrong[at]! ^= 0x40;
+      expect(send(wrong), `byte ${at}`).toEqual([]);
+    }
+    for (const length of [53, 61, 69]) expect(send(whole.subarray(0, length))).toEqual([]);
+    const unicast = whole.slice();
+    unicast.set(bytesOf(GATEWAY_MAC));
+    expect(send(unicast)).toEqual([]);
+    const other = whole.slice();
+    other[13] = 0x00;
+    expect(send(other)).toEqual([]);
+  });
+});
+
 describe("ICMP (RFC 792)", () => {
   it("sends an echo's data back from the address that it was sent to", () => {
     const [frame] = send(ipFrame(DNS_MAC, DNS, 1, echoRequest("61 62 63 64 65")));

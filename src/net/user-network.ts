@@ -5,7 +5,7 @@
  *
  * Decisions: it answers to the station that a frame came from and never asks for one, so it needs no ARP table; answers take no time of their own, the wire
  * has its pace. Each network interface has a network of its own, as with QEMU's "-netdev user": nothing is shared, so that what one interface
- * does never shifts what another one sees. A reset of the machine does not reach it. IPv6 is not answered.
+ * does never shifts what another one sees. A reset of the machine does not reach it. Of IPv6 it only says that there is none (router-advertisement.ts).
  */
 import type { CauseId } from "../base/units.ts";
 import {
@@ -30,12 +30,13 @@ import { answerIcmp, ICMP, icmpError, REASSEMBLY_TIME, UNREACHABLE } from "./icm
 import { BROADCAST_IP, IPV4_HEADER, type Ipv4Packet, parseIpv4, PROTOCOL, writeIpv4Header } from "./ipv4.ts";
 import { isGuest, isOurs, isStation, macOf, PLAN } from "./plan.ts";
 import { Reassembly, type ReassemblyState } from "./reassembly.ts";
+import { ALL_ROUTERS_MAC, answerSolicitation } from "./router-advertisement.ts";
 import { refuseTcp } from "./tcp.ts";
 import { type Files, TFTP_PORT, TftpServer, type TftpState } from "./tftp.ts";
 import { type Datagram, makeUdp, parseUdp } from "./udp.ts";
 
 /** RFC 894 and RFC 826. */
-export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806 } as const;
+export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
 const TYPE_OFFSET = 12;
 const DNS_PORT = 53;
 /** Payload of a fragment, bytes; a multiple of 8. */
@@ -115,12 +116,14 @@ export class UserNetwork implements Part, EthernetStation {
     if (length < ETHERNET_HEADER) return;
     const [to, from] = [macAt(frame, 0), macAt(frame, 6)];
     const ours = to === macOf(PLAN.gateway) || to === macOf(PLAN.dns);
-    if ((to !== BROADCAST_MAC && !ours) || isGroup(from)) return;
+    const type = get16(frame, TYPE_OFFSET);
+    const toRouters = to === ALL_ROUTERS_MAC && type === ETHERTYPE.ipv6;
+    if ((to !== BROADCAST_MAC && !ours && !toRouters) || isGroup(from)) return;
     this.#cause = cause;
     const payload = frame.subarray(ETHERNET_HEADER, length);
-    const type = get16(frame, TYPE_OFFSET);
     if (type === ETHERTYPE.arp) this.#arp(payload);
     else if (type === ETHERTYPE.ipv4) this.#ipv4(payload, from, to === BROADCAST_MAC);
+    else if (toRouters) this.#ipv6(payload, from);
     this.#cause = 0;
     this.#setTimer();
   }
@@ -130,6 +133,14 @@ export class UserNetwork implements Part, EthernetStation {
     if (reply === null) return;
     this.#frame.set(reply.packet, ETHERNET_HEADER);
     this.#send(reply.to, reply.from, ETHERTYPE.arp, reply.packet.length);
+  }
+
+  #ipv6(packet: Uint8Array, from: MacAddress): void {
+    const router = macOf(PLAN.gateway);
+    const reply = answerSolicitation(packet, from, router);
+    if (reply === null) return;
+    this.#frame.set(reply.packet, ETHERNET_HEADER);
+    this.#send(reply.to, router, ETHERTYPE.ipv6, reply.packet.length);
   }
 
   // --- IPv4 in --------------------------------------------------------------------------------------------------------------------------------------

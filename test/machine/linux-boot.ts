@@ -62,11 +62,11 @@ export const CASES: readonly Case[] = [
   { kernel: "amd64", cpus: 4, append: "acpi=off", end: "reset" },
 ];
 
-export const nameOf = ({ kernel, cpus, append = "", entry = "", without = [], devices = [] }: Case): string =>
+export const nameOf = ({ kernel, cpus, append = "", entry, without = [], devices = [] }: Case): string =>
   [
     `${kernel}, ${cpus} CPU${cpus === 1 ? "" : "s"}`,
     append,
-    entry,
+    entry ?? "",
     ...without.map(part => `without ${part}`),
     ...devices,
   ]
