@@ -1,5 +1,5 @@
 /**
- * Where a kernel's own things lie in RAM. Addresses are handed out once, upwards; the DMA API's pools will come from here, too.
+ * Where a kernel's own things lie in RAM. Addresses are handed out once, upwards; the DMA API's zones (dma/memory.ts) come from here, too.
  */
 import { alignUp } from "../base/int.ts";
 import { MIB, PAGE, type PhysAddr } from "../base/units.ts";
@@ -7,25 +7,25 @@ import type { PageMap } from "../ports/page-map.ts";
 
 export class Arena {
   #next: PhysAddr;
-  readonly #end: PhysAddr;
+  /** First address that is not the kernel's. */
+  readonly end: PhysAddr;
 
-  /** @param end first address that is not the kernel's */
   constructor(end: PhysAddr, begin: PhysAddr = MIB) {
     this.#next = begin;
-    this.#end = end;
+    this.end = end;
   }
 
   /** Throws RangeError when memory is used up. */
   take(bytes: number, alignment = 16): PhysAddr {
     const at = alignUp(this.#next, alignment);
-    if (at + bytes > this.#end) throw new RangeError(`out of memory: ${bytes} bytes`);
+    if (at + bytes > this.end) throw new RangeError(`out of memory: ${bytes} bytes`);
     this.#next = at + bytes;
     return at;
   }
 
   /** Bytes that are left. */
   get free(): number {
-    return this.#end - this.#next;
+    return this.end - this.#next;
   }
 }
 

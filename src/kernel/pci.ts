@@ -1,6 +1,6 @@
 /** A PCI function as a driver sees it, by configuration mechanism 1. PCI Local Bus Specification 3.0, 3.2.2.3.2 and 6.8. */
 import type { Bdf, PhysAddr } from "../base/units.ts";
-import { MSI, MSI_CONTROL, MSI_OFFSETS } from "../pci/capabilities.regs.ts";
+import { MSI, MSI_CONTROL, MSI_OFFSETS, MSIX, MSIX_CONTROL, MSIX_PLACE } from "../pci/capabilities.regs.ts";
 import { BAR_MEMORY, BAR_TYPE, CAPABILITY, COMMAND, CONFIG, STATUS } from "../pci/config-space.regs.ts";
 import { CONFIG_ADDRESS, MECHANISM1 } from "../pci/mechanism1.regs.ts";
 import { portIn, portOut, type Task } from "../ports/task.ts";
@@ -74,5 +74,15 @@ export class PciFunction {
     if (wide) yield* this.write(at + MSI.addressHigh, 4, 0);
     yield* this.write(at + (wide ? MSI_OFFSETS.wide.data : MSI_OFFSETS.narrow.data), 2, message.data);
     yield* this.write(at + MSI.control, 2, MSI_CONTROL.enable.put(MSI_CONTROL.enabled.put(control, 0), 1));
+  }
+
+  /** Switches MSI-X on; all entries of its table, whose address this gives, are masked as reset left them. Throws RangeError without MSI-X. */
+  *enableMsix(): Task<PhysAddr> {
+    const at = yield* this.findCapability(CAPABILITY.msix);
+    if (at === 0) throw new RangeError(`function ${this.bdf.toString(16)} has no MSI-X`);
+    const place = yield* this.read(at + MSIX.table, 4);
+    const control = yield* this.read(at + MSIX.control, 2);
+    yield* this.write(at + MSIX.control, 2, MSIX_CONTROL.enable.put(control, 1));
+    return (yield* this.memoryBar(MSIX_PLACE.bar.of(place))) + ((place & MSIX_PLACE.offset.mask) >>> 0);
   }
 }

@@ -5,13 +5,26 @@
  */
 import { PAGE } from "../base/units.ts";
 
-export type PageEntry = { readonly physicalPage: number; readonly writable: boolean; readonly user: boolean };
+export type PageEntry = {
+  readonly physicalPage: number;
+  readonly writable: boolean;
+  readonly user: boolean;
+  /** Caches are passed by, on a board that has some. */
+  readonly uncached: boolean;
+};
+
+export type PageRights = Partial<Omit<PageEntry, "physicalPage">>;
 
 /** Pages below 4 GiB. */
 const MARKED_PAGES = 1 << 20;
 
 /** What an access may not do. */
-export const NOT_MAPPED: PageEntry = { physicalPage: -1, writable: false, user: false };
+export const NOT_MAPPED: PageEntry = {
+  physicalPage: -1,
+  writable: false,
+  user: false,
+  uncached: false,
+};
 
 export class PageMap {
   /** Names the map in CR3; a number of the kernel's choice, a multiple of 4096. */
@@ -33,9 +46,9 @@ export class PageMap {
   }
 
   /** Maps the page at linear `address` to physical `physical` (both multiples of 4096). */
-  map(address: number, physical: number, rights: { writable?: boolean; user?: boolean } = {}): void {
-    const { writable = true, user = this.userByDefault } = rights;
-    this.#set(Math.floor(address / PAGE), { physicalPage: physical / PAGE, writable, user });
+  map(address: number, physical: number, rights: PageRights = {}): void {
+    const { writable = true, user = this.userByDefault, uncached = false } = rights;
+    this.#set(Math.floor(address / PAGE), { physicalPage: physical / PAGE, writable, user, uncached });
   }
 
   /** The page at `address` is not there: a guard page. */

@@ -5,7 +5,7 @@
 import { HostError } from "../../base/assert.ts";
 import { hex } from "../../base/int.ts";
 import { MIB, PAGE } from "../../base/units.ts";
-import { type CpuBus, type CpuCaches, PAGE_KIND } from "../../ports/cpu-bus.ts";
+import { type CpuBus, type CpuCaches, MEMORY_TYPE, PAGE_KIND } from "../../ports/cpu-bus.ts";
 import type { LocalApicPort } from "../../ports/cpu-port.ts";
 import { EVENT } from "../../ports/events.ts";
 import { PageMap } from "../../ports/page-map.ts";
@@ -145,6 +145,7 @@ export class ScriptedMemory {
     if (entry.physicalPage < 0) raisePageFault(faultCode(0, write, user), linear);
     if ((write && !entry.writable) || (user && !entry.user))
       raisePageFault(faultCode(FAULT.present, write, user), linear);
+    this.#caches?.pageType(entry.physicalPage, entry.uncached ? MEMORY_TYPE.uncached : MEMORY_TYPE.writeBack);
     return entry.physicalPage * PAGE + (linear - Math.floor(linear / PAGE) * PAGE);
   }
 
