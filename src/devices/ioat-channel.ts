@@ -1,50 +1,51 @@
 /**
- * One channel of an I/OAT engine: follows a chain of descriptors as far as software has counted it out, and copies, fills, and XORs. Documents: see
- * ioat.regs.ts.
+ * One channel of an I/OAT engine: follows a chain of descriptors as far as software has counted it out; what they say is done in
+ * ioat-operations.ts. Documents: see ioat.regs.ts.
  *
  * Work is done in batches of up to eight descriptors: their contents are fetched when a batch begins, its time is that of its descriptors together, and at its
  * end they are carried out in order. So what a descriptor says is what memory held when its batch began, and interrupts of a batch come at its end.
  *
  * Decisions. A descriptor costs 100 ns and its bytes the pace of 8 GB/s. Writing the chain address starts counting anew. A channel with an error that is not
- * masked stays halted until software has cleared it. While the interrupt is disabled (that is, until software re-arms) one more is kept pending. An access
- * that ends in a master abort or in the IOMMU is a data error, an address beyond 52 bits an address error.
+ * masked stays halted until software has cleared it; from then on the descriptor that failed counts as done, as drivers that go on behind it expect. While the interrupt is disabled (that is, until software re-arms) one more is kept pending. An access
+ * that ends in a master abort or in the IOMMU is a data error, an address beyond 52 bits an address error. On a modelled bus a batch takes the 100 ns of its
+ * descriptors and then its time on the bus, for the descriptors and for each byte that is read and each that is written.
  */
 import type { CauseId } from "../base/units.ts";
+import type { BusShare } from "../ports/bus-share.ts";
 import { EVENT } from "../ports/events.ts";
-import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
+import { BUS_STATUS } from "../ports/initiator.ts";
 import type { Alarm } from "../sim/event-queue.ts";
 import {
   IOAT_CHANNEL,
   IOAT_COMMAND,
   IOAT_CONTROL,
-  IOAT_DESCRIPTOR,
   IOAT_DESCRIPTOR_BYTES,
   IOAT_DESCRIPTOR_CONTROL,
   IOAT_ERROR,
-  IOAT_EXTENSION,
-  IOAT_NULL,
-  IOAT_OPERATION,
   IOAT_STATUS,
 } from "./ioat.regs.ts";
+import {
+  hasExtension,
+  IOAT_ADDRESS_LIMIT,
+  type IoatMemory,
+  IoatOperations,
+  isNull,
+  sourcesOf,
+  transfersOf,
+} from "./ioat-operations.ts";
 
 /** What a channel needs of its function. */
-export interface IoatHost {
-  read(address: number, into: Uint8Array, offset: number, length: number, cause: CauseId): BusStatus;
-  write(address: number, from: Uint8Array, offset: number, length: number, cause: CauseId): BusStatus;
+export interface IoatHost extends IoatMemory {
   /** The channel has an interrupt. */
   raise(channel: number, cause: CauseId): void;
   tell(kind: number, a: number, b: number, c: number, cause: CauseId): CauseId;
-  /** Greatest size of a transfer in bytes. */
-  readonly capacity: number;
 }
 
 const BATCH = 8;
 const DESCRIPTOR_NS = 100;
 const BYTES_PER_NS = 8;
 const WORD = 2 ** 32;
-const ADDRESS_LIMIT = 2 ** 52;
 const COUNT_MASK = 0xffff;
-const MAX_SOURCES = 8;
 const CONTROL_WRITABLE =
   IOAT_CONTROL.errorCompletion.mask |
   IOAT_CONTROL.abortOnError.mask |
@@ -70,6 +71,8 @@ export type IoatChannelState = {
   /** Address of the last completed descriptor. */
   doneLow: number;
   doneHigh: number;
+  /** Address of the descriptor whose error is not cleared yet; −1 for none. */
+  failed: number;
   /** Where the next descriptor lies. */
   next: number;
   /** The next descriptor is the first of its chain. */
@@ -97,6 +100,7 @@ export const freshChannel = (): IoatChannelState => ({
   errorMask: 0,
   doneLow: 0,
   doneHigh: 0,
+  failed: -1,
   next: 0,
   first: true,
   interruptPending: false,
@@ -112,22 +116,28 @@ export class IoatChannel {
   readonly #index: number;
   readonly #host: IoatHost;
   readonly #batchEnd: Alarm;
-  readonly #view: DataView;
+  /** Null: the bus is not modelled. */
+  readonly #share: BusShare | null;
+  readonly #operations: IoatOperations;
   readonly #word = new Uint8Array(8);
   readonly #wordView = new DataView(this.#word.buffer);
-  /** Grow to the largest transfer that was asked for. */
-  #buffer = new Uint8Array(4096);
-  #sum = new Uint8Array(0);
   /** Observation only: the doorbell, and the descriptors of the batch. */
   #doorbell: CauseId = 0;
   readonly #causes = new Float64Array(BATCH);
 
-  constructor(index: number, host: IoatHost, makeAlarm: (fire: () => void) => Alarm) {
+  /** @param join gives a share of the modelled bus, which tells `done`; null where there is none */
+  constructor(
+    index: number,
+    host: IoatHost,
+    makeAlarm: (fire: () => void) => Alarm,
+    join: (done: () => void) => BusShare | null = () => null,
+  ) {
     this.#index = index;
     this.#host = host;
     this.state = freshChannel();
-    this.#view = new DataView(this.state.contents.buffer);
-    this.#batchEnd = makeAlarm(() => this.#endBatch());
+    this.#operations = new IoatOperations(host, this.state.contents);
+    this.#batchEnd = makeAlarm(() => this.#work());
+    this.#share = join(() => this.#endBatch());
   }
 
   reset(): void {
@@ -137,6 +147,7 @@ export class IoatChannel {
     extension.fill(0);
     Object.assign(this.state, freshChannel(), { addresses, contents, extension });
     this.#batchEnd.cancel();
+    this.#share?.cancel();
     this.#doorbell = 0;
   }
 
@@ -208,6 +219,7 @@ export class IoatChannel {
         return;
       case IOAT_CHANNEL.error:
         s.error = (s.error & ~value) >>> 0;
+        if ((s.error & ~s.errorMask) === 0 && s.failed >= 0) this.#passOver();
         return;
       case IOAT_CHANNEL.errorMask:
         s.errorMask = value;
@@ -224,6 +236,14 @@ export class IoatChannel {
     this.#interrupt(0);
   }
 
+  /** The descriptor that failed is the last one that was done. */
+  #passOver(): void {
+    const s = this.state;
+    s.doneLow = s.failed % WORD;
+    s.doneHigh = Math.floor(s.failed / WORD);
+    s.failed = -1;
+  }
+
   #newChain(): void {
     const s = this.state;
     s.next = s.chainHigh * WORD + s.chainLow;
@@ -236,6 +256,7 @@ export class IoatChannel {
     if (IOAT_COMMAND.reset.on(value)) this.reset();
     else if (IOAT_COMMAND.abort.on(value)) {
       this.#batchEnd.cancel();
+      this.#share?.cancel();
       s.batch = 0;
       s.status = IOAT_STATUS.halted;
       this.#complete();
@@ -278,45 +299,57 @@ export class IoatChannel {
     if (address % IOAT_DESCRIPTOR_BYTES !== 0) return s.first ? chainAddress.mask : descriptor.mask;
     const at = s.batch * IOAT_DESCRIPTOR_BYTES;
     const ok =
-      address < ADDRESS_LIMIT &&
-      this.#host.read(address, s.contents, at, IOAT_DESCRIPTOR_BYTES, this.#doorbell) === BUS_STATUS.ok;
+      address < IOAT_ADDRESS_LIMIT &&
+      this.#host.read(address, s.contents, at, IOAT_DESCRIPTOR_BYTES, this.#doorbell, false) === BUS_STATUS.ok;
     if (!ok) return s.first ? chainAddress.mask : nextAddress.mask;
     s.first = false;
     s.addresses[s.batch] = address;
     const isExtension = s.batch > 0 && this.#hasExtension(s.batch - 1);
     s.extension[s.batch] = isExtension ? 1 : 0;
     s.fetched = (s.fetched + 1) & COUNT_MASK;
-    s.next = this.#address(at + IOAT_DESCRIPTOR.next);
-    const size = this.#view.getUint32(at + IOAT_DESCRIPTOR.size, true);
+    s.next = this.#operations.next(s.batch);
+    const size = this.#operations.size(s.batch);
     if (!isExtension)
       this.#causes[s.batch] = this.#host.tell(EVENT.descriptor, this.#index, address, size, this.#doorbell);
     s.batch++;
     return 0;
   }
 
-  #control(slot: number): number {
-    return this.#view.getUint32(slot * IOAT_DESCRIPTOR_BYTES + IOAT_DESCRIPTOR.control, true);
-  }
-
-  /** Number of sources of an XOR, 1 for anything else. */
-  #sources(slot: number): number {
-    const control = this.#control(slot);
-    const operation = IOAT_DESCRIPTOR_CONTROL.operation.of(control);
-    const isXor = operation === IOAT_OPERATION.xor || operation === IOAT_OPERATION.xorValidate;
-    return isXor ? Math.min(MAX_SOURCES, IOAT_DESCRIPTOR_CONTROL.sourcesLessTwo.of(control) + 2) : 1;
-  }
-
-  /** More than five sources: the next 64 bytes belong to it. */
+  /** The next 64 bytes belong to it. */
   #hasExtension(slot: number): boolean {
-    return this.state.extension[slot] === 0 && this.#sources(slot) > 5;
+    return this.state.extension[slot] === 0 && hasExtension(this.#operations.control(slot));
   }
 
-  /** In ns. */
+  /** In ns, as far as the bus does not decide. */
   #timeOf(slot: number): number {
     if (this.state.extension[slot] !== 0) return 0;
-    const size = this.#view.getUint32(slot * IOAT_DESCRIPTOR_BYTES + IOAT_DESCRIPTOR.size, true);
-    const moves = size <= this.#host.capacity && (this.#control(slot) & IOAT_NULL) === 0;
-    return DESCRIPTOR_NS + (moves ? (size * this.#sources(slot)) / BYTES_PER_NS : 0);
+    return (
+      DESCRIPTOR_NS +
+      (this.#share === null ? (this.#size(slot) * sourcesOf(this.#operations.control(slot))) / BYTES_PER_NS : 0)
+    );
+  }
+
+  /** Bytes that a descriptor moves; 0 when it moves none. */
+  #size(slot: number): number {
+    const size = this.#operations.size(slot);
+    return size <= this.#host.capacity && !isNull(this.#operations.control(slot)) ? size : 0;
+  }
+
+  /** Bytes that go over the bus: the descriptor itself, what is read, what is written. */
+  #busBytes(slot: number): number {
+    if (this.state.extension[slot] !== 0) return IOAT_DESCRIPTOR_BYTES;
+    return IOAT_DESCRIPTOR_BYTES + this.#size(slot) * transfersOf(this.#operations.control(slot));
+  }
+
+  /** The batch's own time is over. */
+  #work(): void {
+    if (this.#share === null) {
+      this.#endBatch();
+      return;
+    }
+    let bytes = 0;
+    for (let slot = 0; slot < this.state.batch; slot++) bytes += this.#busBytes(slot);
+    this.#share.request(bytes);
   }
 
   #endBatch(): void {
@@ -330,11 +363,12 @@ export class IoatChannel {
         break;
       }
       const cause = this.#causes[slot]!;
-      const error = this.#carryOut(slot, cause);
-      const size = this.#view.getUint32(slot * IOAT_DESCRIPTOR_BYTES + IOAT_DESCRIPTOR.size, true);
+      const error = this.#operations.carryOut(slot, cause);
+      const size = this.#operations.size(slot);
       const done = this.#host.tell(EVENT.completion, this.#index, error === 0 ? size : 0, error, cause);
       if (error !== 0) {
         s.batch = 0;
+        s.failed = s.addresses[slot]!;
         this.#halt(error, done);
         return;
       }
@@ -350,7 +384,7 @@ export class IoatChannel {
     } else this.#start();
   }
 
-  /** An XOR of more than five sources whose extension was not counted out, or did not fit into the batch. */
+  /** A descriptor whose extension was not counted out, or did not fit into the batch. */
   #takeBack(slot: number): void {
     const s = this.state;
     s.next = s.addresses[slot]!;
@@ -362,7 +396,7 @@ export class IoatChannel {
   /** A descriptor has been carried out. */
   #finish(slot: number, last: boolean, cause: CauseId): void {
     const s = this.state;
-    const control = this.#control(slot);
+    const control = this.#operations.control(slot);
     s.doneLow = s.addresses[slot]! % WORD;
     s.doneHigh = Math.floor(s.addresses[slot]! / WORD);
     if (last && s.fetched === s.count) s.status = IOAT_STATUS.idle;
@@ -385,7 +419,8 @@ export class IoatChannel {
     this.#wordView.setUint32(0, (s.doneLow | s.status) >>> 0, true);
     this.#wordView.setUint32(4, s.doneHigh, true);
     const address = s.completionHigh * WORD + s.completionLow;
-    const ok = address < ADDRESS_LIMIT && this.#host.write(address, this.#word, 0, 8, cause) === BUS_STATUS.ok;
+    const ok =
+      address < IOAT_ADDRESS_LIMIT && this.#host.write(address, this.#word, 0, 8, cause, false) === BUS_STATUS.ok;
     if (ok) return;
     s.error = (s.error | IOAT_ERROR.completionAddress.mask) >>> 0;
     s.status = IOAT_STATUS.halted;
@@ -400,73 +435,4 @@ export class IoatChannel {
     s.control |= IOAT_CONTROL.interruptDisable.mask;
     this.#host.raise(this.#index, cause);
   }
-
-  // --- operations -----------------------------------------------------------------------------------------------------------------------------------
-
-  #address(at: number): number {
-    return this.#view.getUint32(at + 4, true) * WORD + this.#view.getUint32(at, true);
-  }
-
-  /** Returns an error bit or 0. */
-  #carryOut(slot: number, cause: CauseId): number {
-    const at = slot * IOAT_DESCRIPTOR_BYTES;
-    const control = this.#control(slot);
-    const size = this.#view.getUint32(at + IOAT_DESCRIPTOR.size, true);
-    const operation = IOAT_DESCRIPTOR_CONTROL.operation.of(control);
-    if (operation === IOAT_OPERATION.copy && (control & IOAT_NULL) !== 0) return 0;
-    if (size === 0 || size > this.#host.capacity) return IOAT_ERROR.length.mask;
-    if (this.#buffer.length < size) this.#buffer = new Uint8Array(this.#host.capacity);
-    switch (operation) {
-      case IOAT_OPERATION.copy: {
-        const error = this.#read(this.#address(at + IOAT_DESCRIPTOR.source), size, cause);
-        return error !== 0 ? error : this.#write(at, this.#buffer, size, cause);
-      }
-      case IOAT_OPERATION.fill:
-        for (let i = 0; i < size; i++) this.#buffer[i] = this.state.contents[at + IOAT_DESCRIPTOR.source + (i & 7)]!;
-        return this.#write(at, this.#buffer, size, cause);
-      case IOAT_OPERATION.xor:
-      case IOAT_OPERATION.xorValidate: {
-        const error = this.#addUp(slot, size, cause);
-        if (error !== 0) return error;
-        if (operation === IOAT_OPERATION.xor) return this.#write(at, this.#sum, size, cause);
-        for (let i = 0; i < size; i++) if (this.#sum[i] !== 0) return IOAT_ERROR.xorP.mask;
-        return 0;
-      }
-      default:
-        return IOAT_ERROR.control.mask;
-    }
-  }
-
-  /** Into the buffer. */
-  #read(address: number, size: number, cause: CauseId): number {
-    if (address + size > ADDRESS_LIMIT) return IOAT_ERROR.sourceAddress.mask;
-    return this.#host.read(address, this.#buffer, 0, size, cause) === BUS_STATUS.ok ? 0 : IOAT_ERROR.readData.mask;
-  }
-
-  #write(at: number, from: Uint8Array, size: number, cause: CauseId): number {
-    const address = this.#address(at + IOAT_DESCRIPTOR.destination);
-    if (address + size > ADDRESS_LIMIT) return IOAT_ERROR.destinationAddress.mask;
-    return this.#host.write(address, from, 0, size, cause) === BUS_STATUS.ok ? 0 : IOAT_ERROR.writeData.mask;
-  }
-
-  /** All sources into the sum. */
-  #addUp(slot: number, size: number, cause: CauseId): number {
-    const count = this.#sources(slot);
-    if (this.#sum.length < size) this.#sum = new Uint8Array(this.#host.capacity);
-    this.#sum.fill(0, 0, size);
-    for (let n = 0; n < count; n++) {
-      const error = this.#read(this.#address(sourceOffset(slot, n)), size, cause);
-      if (error !== 0) return error;
-      for (let i = 0; i < size; i++) this.#sum[i]! ^= this.#buffer[i]!;
-    }
-    return 0;
-  }
-}
-
-/** Where in the batch the address of source `n` stands: one in the old place, four behind the link, three in the extension. */
-function sourceOffset(slot: number, n: number): number {
-  const at = slot * IOAT_DESCRIPTOR_BYTES;
-  if (n === 0) return at + IOAT_DESCRIPTOR.source;
-  if (n < 5) return at + IOAT_DESCRIPTOR.source2 + 8 * (n - 1);
-  return at + IOAT_DESCRIPTOR_BYTES + IOAT_EXTENSION.source6 + 8 * (n - 5);
 }

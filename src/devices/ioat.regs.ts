@@ -114,7 +114,12 @@ export const IOAT_DESCRIPTOR = { size: 0, control: 4, source: 8, destination: 16
 /** The second 64 bytes of an XOR of more than five sources. */
 export const IOAT_EXTENSION = { source6: 0, next: 24 } as const;
 
-/** Control word of a descriptor. Bits 7:5 are flags in a copy, and the number of sources less two in an XOR. */
+/** P+Q: the destinations, and a coefficient of a byte for each source. */
+export const IOAT_PQ = { p: 16, coefficients: 48, q: 56 } as const;
+/** The second 64 bytes of a P+Q of more than three sources. */
+export const IOAT_PQ_EXTENSION = { source4: 0, next: 24, source7: 32 } as const;
+
+/** Control word of a descriptor. Bits 7:5 are flags in a copy, and the number of sources less two in an XOR or P+Q. */
 export const IOAT_DESCRIPTOR_CONTROL = layout("ioat descriptor control", 32, {
   interrupt: 0,
   sourceSnoopDisable: 1,
@@ -125,9 +130,19 @@ export const IOAT_DESCRIPTOR_CONTROL = layout("ioat descriptor control", 32, {
   bundle: 8,
   destinationDca: 9,
   hint: 10,
+  /** Of a P+Q. */
+  pDisable: 11,
+  qDisable: 12,
   operation: [31, 24],
 });
 /** In a copy: it moves nothing. */
 export const IOAT_NULL = 1 << 5;
 
-export const IOAT_OPERATION = { copy: 0x00, fill: 0x01, xor: 0x87, xorValidate: 0x88 } as const;
+export const IOAT_OPERATION = {
+  copy: 0x00,
+  fill: 0x01,
+  xor: 0x87,
+  xorValidate: 0x88,
+  pq: 0x89,
+  pqValidate: 0x8a,
+} as const;

@@ -129,11 +129,11 @@ describePart("ioat", () => {
 });
 
 describe("registers", () => {
-  test("it says how many channels there are, 1 MiB transfers, version 3.3, fill and XOR", () => {
+  test("it says how many channels there are, 1 MiB transfers, version 3.3, fill, XOR and P+Q", () => {
     expect(read(IOAT.channelCount, 1)).toBe(2);
     expect(read(IOAT.transferCapacity, 1)).toBe(20);
     expect(read(IOAT.version, 1)).toBe(0x33);
-    expect(read(IOAT.capability, 4)).toBe(0x140);
+    expect(read(IOAT.capability, 4)).toBe(0x340);
   });
 
   test("the literal places of the channel registers", () => {
@@ -225,8 +225,7 @@ describe("a chain of descriptors", () => {
     start(chain([{ operation: IOAT_OPERATION.xor, size: 300, sources, destination: TARGET }]));
     run();
     expect(bytes(TARGET, 300)).toEqual(expected);
-    if (n === 8) return;
-    const check: Descriptor = { operation: IOAT_OPERATION.xorValidate, size: 300, sources: [...sources, TARGET] };
+    const check: Descriptor = { operation: IOAT_OPERATION.xorValidate, size: 300, sources, destination: TARGET };
     start(chain([check]));
     run();
     expect([status(), error()]).toEqual([IOAT_STATUS.idle, 0]);
@@ -234,6 +233,94 @@ describe("a chain of descriptors", () => {
     start(chain([check]));
     run();
     expect([status(), error()]).toEqual([IOAT_STATUS.halted, IOAT_ERROR.xorP.mask]);
+  });
+
+  /** Multiplication in GF(2^8) as RAID-6 has it, bit by bit (H. P. Anvin, "The mathematics of RAID-6", section 1). */
+  const times = (a: number, b: number): number => {
+    let product = 0;
+    for (let bit = 7; bit >= 0; bit--) {
+      product = (product << 1) ^ ((product & 0x80) !== 0 ? 0x11d : 0);
+      if (((b >> bit) & 1) !== 0) product ^= a;
+    }
+    return product & 0xff;
+  };
+
+  function writePq(operation: number, sources: readonly number[], coefficients: readonly number[], flags = 0): number {
+    const view = ram();
+    const put = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true);
+    view.setUint32(CHAIN, 300, true);
+    view.setUint32(CHAIN + 4, ((operation << 24) | flags | ((sources.length - 2) << 5)) >>> 0, true);
+    // The literal places of the sources: 8, 32, 40; in the extension 0, 8, 16, and behind its link 32, 40.
+    [8, 32, 40, 64, 72, 80, 96, 104].slice(0, sources.length).forEach((place, i) => {
+      put(CHAIN + place, sources[i]!);
+    });
+    put(CHAIN + 16, TARGET);
+    put(CHAIN + 24, CHAIN + 64);
+    for (let i = 0; i < 8; i++) view.setUint8(CHAIN + 48 + i, coefficients[i] ?? 0);
+    put(CHAIN + 56, TARGET + 0x1000);
+    if (sources.length > 3) put(CHAIN + 64 + 24, CHAIN + 128);
+    return sources.length > 3 ? 2 : 1;
+  }
+
+  test.each([2, 3, 4, 6, 8])("P+Q of %i sources; the validation says which of the two is wrong", n => {
+    const sources = Array.from({ length: n }, (_, i) => SOURCE + i * 0x1003);
+    const coefficients = [1, 2, 4, 8, 0x1d, 0xff, 0x80, 7].slice(0, n);
+    const add = (values: readonly number[]): number => values.reduce((sum, value) => sum ^ value, 0);
+    const at = (i: number): number[] => sources.map(source => bytes(source + i, 1)[0]!);
+    start(writePq(IOAT_OPERATION.pq, sources, coefficients));
+    run();
+    expect([status(), error()]).toEqual([IOAT_STATUS.idle, 0]);
+    expect(bytes(TARGET, 301)).toEqual([...Array.from({ length: 300 }, (_, i) => add(at(i))), 0]);
+    expect(bytes(TARGET + 0x1000, 301)).toEqual([
+      ...Array.from({ length: 300 }, (_, i) => add(at(i).map((value, k) => times(value, coefficients[k]!)))),
+      0,
+    ]);
+    const validate = (flags = 0): number => {
+      start(writePq(IOAT_OPERATION.pqValidate, sources, coefficients, flags));
+      run();
+      const found = error();
+      write(channel(IOAT_CHANNEL.error), 4, 0xffffffff);
+      return found;
+    };
+    expect(validate()).toBe(0);
+    rig.board.space.ram.bytes[TARGET + 297]! ^= 1;
+    expect(validate()).toBe(0x10000);
+    rig.board.space.ram.bytes[TARGET + 0x1000]! ^= 1;
+    expect(validate()).toBe(0x30000);
+    // P is not looked at (bit 11), Q is not (bit 12).
+    expect([validate(1 << 11), validate(1 << 12)]).toEqual([0x20000, 0x10000]);
+  });
+
+  test("validations that find a difference one after the other: each time the descriptor before is the last one done", () => {
+    const check = {
+      operation: IOAT_OPERATION.xorValidate,
+      size: 64,
+      sources: [SOURCE, SOURCE + 1],
+      destination: SOURCE + 2,
+    };
+    write(channel(IOAT_CHANNEL.control), 2, IOAT_CONTROL.errorCompletion.mask);
+    chain([{ size: 64, source: SOURCE, destination: TARGET }, check, check, check]);
+    // A driver clears the error and goes on behind the descriptor that failed, with a new chain address.
+    for (const n of [0, 1, 2]) {
+      start(n === 0 ? 2 : 1, CHAIN + (n === 0 ? 0 : n + 1) * 64);
+      run();
+      expect(error()).toBe(IOAT_ERROR.xorP.mask);
+      expect(ram().getUint32(COMPLETION, true)).toBe((CHAIN + n * 64) | IOAT_STATUS.halted);
+      write(channel(IOAT_CHANNEL.error), 4, IOAT_ERROR.xorP.mask);
+    }
+  });
+
+  test("P+Q without P writes Q only, and the other way round", () => {
+    for (const [flag, touched] of [
+      [1 << 11, TARGET + 0x1000],
+      [1 << 12, TARGET],
+    ] as const) {
+      build();
+      start(writePq(IOAT_OPERATION.pq, [SOURCE + 1, SOURCE + 0x1000], [3, 5], flag));
+      run();
+      const written = [TARGET, TARGET + 0x1000].filter(at => bytes(at, 300).some(byte => byte !== 0));
+      expect(written).toEqual([touched]);
+    }
   });
 
   test("an XOR whose second half falls into the next batch", () => {

@@ -1,15 +1,16 @@
 /**
- * Intel I/OAT ("QuickData"): a DMA engine that copies memory, as a PCI function. Documents: see ioat.regs.ts. Copy, fill, XOR and XOR validation, completion
- * write-back, suspend, abort, reset, errors; MSI-X with a vector per channel, MSI, INTx.
+ * Intel I/OAT ("QuickData"): a DMA engine that copies memory, as a PCI function. Documents: see ioat.regs.ts. Copy, fill, XOR, P+Q and
+ * their validation, completion write-back, suspend, abort, reset, errors; MSI-X with a vector per channel, MSI, INTx.
  *
- * Not modelled: P+Q operations, direct cache access, CRC, interrupt coalescing (the delay register reads 0: not supported), descriptor prefetch settings.
+ * Not modelled: P+Q of more than 8 sources, direct cache access, CRC, interrupt coalescing (the delay register reads 0: not supported), descriptor prefetch settings.
  *
  * Decisions: with MSI-X and the vector-per-channel bit a channel's interrupt is its vector; otherwise it sets the channel's attention bit, and vector 0 (or
  * the pin) tells while the enable bit is set; reading INTRCTRL clears that bit and reading ATTNSTATUS its bits.
  */
 import { HostError } from "../base/assert.ts";
 import type { CauseId } from "../base/units.ts";
-import type { BusStatus } from "../ports/initiator.ts";
+import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
+import type { MasterPort } from "../ports/pci.ts";
 import type { Window } from "../ports/window.ts";
 import { PciFunction, type PciSlot } from "../pci/function.ts";
 import type { Msix } from "../pci/msix.ts";
@@ -29,6 +30,7 @@ import {
   IOAT_VERSION,
 } from "./ioat.regs.ts";
 import { IoatChannel, type IoatChannelState, type IoatHost } from "./ioat-channel.ts";
+import { NO_SNOOP } from "./ioat-operations.ts";
 
 /** log2 of the greatest transfer: 1 MiB. */
 const CAPACITY_LOG2 = 20;
@@ -51,7 +53,10 @@ export type IoatState = {
 export class Ioat extends PciFunction<IoatState> implements IoatHost {
   readonly window: Window;
   readonly capacity = 2 ** CAPACITY_LOG2;
+  copyFailedReading = false;
   readonly #channels: readonly IoatChannel[];
+  readonly #port: MasterPort | null;
+  #buffer = new Uint8Array(0);
   readonly #msix: Msix;
 
   /** Throws {@link HostError} (64) for an impossible number of channels. */
@@ -71,9 +76,16 @@ export class Ioat extends PciFunction<IoatState> implements IoatHost {
       },
       device,
     );
+    this.#port = slot.master;
     this.#channels = Array.from(
       { length: channels },
-      (_, i) => new IoatChannel(i, this, fire => queue.alarm(`${this.name} channel ${i}`, fire)),
+      (_, i) =>
+        new IoatChannel(
+          i,
+          this,
+          fire => queue.alarm(`${this.name} channel ${i}`, fire),
+          done => this.joinBus(i, done),
+        ),
     );
     for (const channel of this.#channels) device.channels.push(channel.state);
     this.addPowerManagement();
@@ -99,14 +111,31 @@ export class Ioat extends PciFunction<IoatState> implements IoatHost {
 
   // --- for the channels -----------------------------------------------------------------------------------------------------------------------------
 
-  read(address: number, into: Uint8Array, offset: number, length: number, cause: CauseId): BusStatus {
+  read(address: number, into: Uint8Array, offset: number, length: number, cause: CauseId, noSnoop: boolean): BusStatus {
     this.dmaCause = cause;
+    this.#port!.noSnoop = noSnoop;
     return this.master!.read(address, into, offset, length);
   }
 
-  write(address: number, from: Uint8Array, offset: number, length: number, cause: CauseId): BusStatus {
+  write(
+    address: number,
+    from: Uint8Array,
+    offset: number,
+    length: number,
+    cause: CauseId,
+    noSnoop: boolean,
+  ): BusStatus {
     this.dmaCause = cause;
+    this.#port!.noSnoop = noSnoop;
     return this.master!.write(address, from, offset, length);
+  }
+
+  copy(source: number, target: number, length: number, cause: CauseId, noSnoop: number): BusStatus {
+    if (this.#buffer.length < length) this.#buffer = new Uint8Array(length <= 4096 ? 4096 : this.capacity);
+    const status = this.read(source, this.#buffer, 0, length, cause, (noSnoop & NO_SNOOP.source) !== 0);
+    this.copyFailedReading = status !== BUS_STATUS.ok;
+    if (status !== BUS_STATUS.ok) return status;
+    return this.write(target, this.#buffer, 0, length, cause, (noSnoop & NO_SNOOP.target) !== 0);
   }
 
   override tell(kind: number, a: number, b: number, c: number, cause: CauseId): CauseId {
@@ -192,7 +221,7 @@ export class Ioat extends PciFunction<IoatState> implements IoatHost {
       case IOAT.capability:
         return IOAT_CAPABILITY.fill.mask;
       case IOAT.capability + 1:
-        return IOAT_CAPABILITY.xor.mask >>> 8;
+        return (IOAT_CAPABILITY.xor.mask | IOAT_CAPABILITY.pq.mask) >>> 8;
       default:
         return 0;
     }
