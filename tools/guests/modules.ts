@@ -23,12 +23,15 @@ function dependencies(bytes: Uint8Array): string[] {
   return list === "" ? [] : list.split(",").map(nameOf);
 }
 
-/** Where {@link file:./linux.ts} has unpacked the cloud kernel's modules, null when it has not. */
-export function moduleFolder(cache: string): string | null {
+/** Names of unpacked kernel packages in the cache. */
+const PACKAGES = { cloud: /^x-linux-image-.*-cloud-amd64$/, amd64: /^x-linux-image-[\d.]+-\d+-amd64$/ } as const;
+
+/** Where {@link file:./linux.ts} has unpacked a kernel's modules, null when it has not. */
+export function moduleFolder(cache: string, kernel: keyof typeof PACKAGES = "cloud"): string | null {
   if (!existsSync(cache)) return null;
-  const unpacked = readdirSync(cache).find(name => /^x-linux-image-.*-cloud-amd64$/.test(name));
-  const folder = unpacked === undefined ? "" : join(cache, unpacked, "lib", "modules");
-  return existsSync(folder) ? folder : null;
+  const unpacked = readdirSync(cache).filter(name => PACKAGES[kernel].test(name));
+  const folders = unpacked.map(name => join(cache, name, "lib", "modules"));
+  return folders.find(folder => existsSync(folder)) ?? null;
 }
 
 /** The named modules and all that they need, each once and behind what it needs. Throws when one is missing. */
