@@ -89,8 +89,7 @@ export class PciBoard {
     this.#memory = new MemoryBars(space);
     this.networks = new Networks(options.queue, options.network ?? {}, part => void this.parts.push(part));
     const { queue, pin, ide = {} } = options;
-    this.ide = new IdeBoard({ queue, pin, ide });
-    for (const image of this.ide.images) this.parts.push(image);
+    this.ide = new IdeBoard({ queue, pin, ide, add: part => void this.parts.push(part) });
     this.config = new Mechanism1({ root: this.root, behind: { offset: RESET_CONTROL_OFFSET, window: resetControl } });
     this.parts.push(this.config);
     ports.map(this.config.window, PORT.pciConfig);

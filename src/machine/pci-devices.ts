@@ -56,7 +56,13 @@ const ROWS: { readonly [name: string]: Row } = {
       return new Ioat(slot, { queue, ...(channels === undefined ? {} : { channels: numberOf("channels", channels) }) });
     },
   },
-  "piix-ide": { keys: [], make: (slot, _, { ide }) => ide.make(slot) },
+  "piix-ide": {
+    keys: ["disk", "cd"],
+    make: (slot, keys, { ide }) => {
+      const [disk, cd] = ["disk", "cd"].map(key => numberOf(key, keys.get(key) ?? "0"));
+      return ide.make(slot, disk!, cd!);
+    },
+  },
   "virtio-console": {
     keys: [],
     make: (slot, _, { queue, onOutput }) => new VirtioConsole(slot, { events: queue, onOutput }),
