@@ -84,12 +84,17 @@ export class CommonConfig {
     this.#state.status |= needsReset.mask;
   }
 
-  /** The generation is the only thing that a reset leaves: a driver may compare it with what it read before. */
+  /** The generation is the only thing that a reset by the driver leaves: it may be compared with what was read before. */
   reset(): void {
     const s = this.#state;
     s.status = s.deviceFeatureSelect = s.driverFeatureSelect = s.queueSelect = 0;
     s.driverFeatures.fill(0);
     s.configVector = NO_VECTOR;
+  }
+
+  /** The machine is switched on. */
+  powerOn(): void {
+    this.#state.generation = 0;
   }
 
   /** 2.5.1: the value differs between two reads that saw different contents. */

@@ -327,6 +327,8 @@ function drive(rig: VirtioRig<VirtioFunction>, rng: Rng, features: readonly numb
   const { space } = board;
   const driver = new Driver(rig);
   if (rng.chance(1, 10)) {
+    // Out of D3hot first: there all registers read ones, and a queue of 65 535 entries would be laid out.
+    part.configWrite(rig.pciCapability(1) + 4, 2, 0);
     rig.enable();
     driver.negotiate([VERSION_1, ...features]);
     part.queues.forEach((_, i) => {

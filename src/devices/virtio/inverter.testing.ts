@@ -3,7 +3,7 @@ import { BUS_STATUS } from "../../ports/initiator.ts";
 import type { PciSlot } from "../../pci/function.ts";
 import type { EventQueue } from "../../sim/event-queue.ts";
 import type { Chain } from "./chain.ts";
-import { PacedQueue } from "./paced-queue.ts";
+import { type PacedOptions, PacedQueue } from "./paced-queue.ts";
 import { VirtioFunction } from "./transport.ts";
 
 export const SIZE = 16;
@@ -11,12 +11,17 @@ export const SIZE = 16;
 /** Copies what it reads, each byte inverted, to the writable part, as far as that reaches. */
 export class Inverter extends VirtioFunction<{ served: number }> {
   readonly paced: PacedQueue;
+  /** How long a chain takes. */
+  chainNs = 1000;
   readonly chains: { head: number; bytes: number[] }[] = [];
 
-  constructor(slot: PciSlot, events: EventQueue, batch = 4) {
+  constructor(slot: PciSlot, events: EventQueue, batch = 4, join?: NonNullable<PacedOptions["join"]>) {
     super(slot, { type: 60, classCode: 0x00ff00, features: [], queues: [SIZE, 8], own: { served: 0 } });
     const serve = (chain: Chain): number => this.serve(chain);
-    this.paced = new PacedQueue(this.queues[0]!, { events, name: "inverter", fetchNs: 100, batch, serve });
+    this.paced = new PacedQueue(this.queues[0]!, {
+      ...{ events, name: "inverter", fetchNs: 100, batch, serve },
+      ...(join === undefined ? {} : { join }),
+    });
   }
 
   serve(chain: Chain): number {
@@ -32,7 +37,7 @@ export class Inverter extends VirtioFunction<{ served: number }> {
       length,
     );
     this.queues[0]!.push(chain, status === BUS_STATUS.ok ? length : 0, status);
-    return 1000;
+    return this.chainNs;
   }
 
   protected override queueNotified(): void {

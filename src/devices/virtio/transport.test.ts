@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FUZZ_STEPS } from "../../../test/fuzz-steps.ts";
 import { FUZZ_TIMEOUT, fuzzPart } from "../../../test/fuzz-part.ts";
 import { describePart } from "../../ports/part.contract.ts";
 import type { Part } from "../../ports/part.ts";
@@ -369,7 +368,7 @@ it(
       return { ...fixture(own, [29]), own };
     };
     const [msixControl, powerControl] = [rig.pciCapability(0x11) + 2, rig.pciCapability(1) + 4];
-    fuzzPart(make, "virtio transport", { maxAdvance: 20_000, steps: FUZZ_STEPS / 10 }, ({ own: { part, board } }) => {
+    fuzzPart(make, "virtio transport", { maxAdvance: 20_000 }, ({ own: { part, board } }) => {
       const msix = (part.configRead(msixControl, 2) & 0x8000) !== 0;
       const powered = (part.configRead(powerControl, 2) & 3) === 0;
       const disabled = (part.configRead(4, 2) & 0x400) !== 0;

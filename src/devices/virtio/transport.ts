@@ -21,6 +21,7 @@ import { onesOf } from "../../base/int.ts";
 import type { CauseId } from "../../base/units.ts";
 import { EVENT } from "../../ports/events.ts";
 import type { Initiator } from "../../ports/initiator.ts";
+import type { ResetKind, ResetPhase } from "../../ports/part.ts";
 import type { Window } from "../../ports/window.ts";
 import { EXTENDED_CONFIG_BYTES } from "../../pci/config-space.regs.ts";
 import { PciFunction, type PciSlot } from "../../pci/function.ts";
@@ -205,6 +206,11 @@ export abstract class VirtioFunction<D extends StateRecord = StateRecord> extend
   }
 
   // --- reset and readiness ----------------------------------------------------------------------------------------------------------------------------
+
+  override reset(phase: ResetPhase, kind: ResetKind = "power"): void {
+    super.reset(phase);
+    if (phase === "enter" && kind === "power") this.#common.powerOn();
+  }
 
   protected override resetDevice(): void {
     this.#deviceReset();

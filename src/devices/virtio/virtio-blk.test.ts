@@ -189,6 +189,26 @@ describe("virtio block device (VIRTIO 1.2, 5.2)", () => {
     rig.run(1);
     expect([ring.usedIndex, rig.pin]).toEqual([1, true]);
   });
+  it("requests that were made together come back one by one, each when it is over", () => {
+    const { space } = rig.board;
+    for (let i = 0; i < 16; i++) space.write(HEADER + i, 1, 0);
+    const lengths = [512, 4096, 1024];
+    lengths.forEach((length, i) => {
+      ring.add([
+        { address: HEADER, length: 16, write: false },
+        { address: DATA, length, write: true },
+        { address: STATUS + i, length: 1, write: true },
+      ]);
+    });
+    ring.kick();
+    rig.run(500);
+    lengths.forEach((length, i) => {
+      rig.run(10_000 + length - 1);
+      expect(ring.usedIndex).toBe(i);
+      rig.run(1);
+      expect(ring.usedIndex).toBe(i + 1);
+    });
+  });
   it("data that memory refuses is an IOERR, a request without room for header or status needs a reset", () => {
     const { space } = rig.board;
     space.write(HEADER, 4, 0);

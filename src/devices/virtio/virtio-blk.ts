@@ -1,8 +1,8 @@
 /**
  * The virtio block device: reads, writes, flushes, discards and zeroes the sectors of a medium. VIRTIO 1.2, 5.2.
  *
- * Decisions. Time: a request takes 10 µs and 1 ns per byte, a flush 50 µs (a fast solid state disk); up to 8 requests are under way together, one after the
- * other. Data moves when a request is fetched. Without VIRTIO_BLK_F_FLUSH every write is durable when it ends (5.2.6.2). A discarded sector keeps its contents.
+ * Decisions. Time: a request takes 10 µs and 1 ns per byte, a flush 50 µs (a fast solid state disk); up to 8 requests of a queue are under way, one after the
+ * other, and each goes back at the end of its own time. Data moves when a request is fetched. Without VIRTIO_BLK_F_FLUSH every write is durable when it ends (5.2.6.2). A discarded sector keeps its contents.
  * A medium of a length that is no multiple of 512 has its whole sectors. Not modelled: SCSI and lifetime requests, secure erase, zoned devices, a writeback
  * cache that can be switched.
  */

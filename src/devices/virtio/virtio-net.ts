@@ -1,7 +1,7 @@
 /**
  * virtio network device with one pair of queues and a control queue. VIRTIO 1.2, 5.1. It is the station at one end of an Ethernet link.
  *
- * Sending: half a microsecond after the doorbell the device fetches up to four packets, and gives them back when their last bit has left. Receiving: a frame is
+ * Sending: half a microsecond after the doorbell the device fetches up to four packets, and gives each back when its last bit has left. Receiving: a frame is
  * written to memory when it has arrived; the driver hears of it half a microsecond later, together with what arrived meanwhile. A frame for which there
  * are no buffers is lost and counted. A control command takes a microsecond.
  *

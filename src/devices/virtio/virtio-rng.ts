@@ -45,7 +45,7 @@ export class VirtioRng extends VirtioFunction<{ rng: RngState }> {
   }
 
   override reset(phase: ResetPhase, kind: ResetKind = "power"): void {
-    super.reset(phase);
+    super.reset(phase, kind);
     if (phase === "enter" && kind === "power") Object.assign(this.own.rng, this.#start);
   }
 

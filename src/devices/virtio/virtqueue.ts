@@ -44,6 +44,9 @@ export type QueueState = {
   /** By place in the used ring, for what was pushed and not yet published: bytes that were moved, and the device's error code. */
   moved: Uint32Array;
   errors: Uint8Array;
+  /** For a queue that is served in virtual time (paced-queue.ts): when each of these is given back, in ns, and how many wait for the modelled bus. */
+  due: Float64Array;
+  onBus: number;
 };
 
 /** What a queue needs of its function. */
@@ -61,6 +64,7 @@ export interface VirtqueueHost extends ChainHost {
 export function freshQueue(maxSize: number): QueueState {
   const moved = new Uint32Array(maxSize);
   const errors = new Uint8Array(maxSize);
+  const due = new Float64Array(maxSize);
   const addresses = new Uint32Array(6);
   return {
     size: maxSize,
@@ -72,6 +76,8 @@ export function freshQueue(maxSize: number): QueueState {
     published: 0,
     moved,
     errors,
+    due,
+    onBus: 0,
   };
 }
 
@@ -118,7 +124,14 @@ export class Virtqueue {
     s.taken = s.pushed = s.published = 0;
     s.moved.fill(0);
     s.errors.fill(0);
+    s.due.fill(0);
+    s.onBus = 0;
     this.doorbell = 0;
+  }
+
+  /** The driver has enabled it, and the device works. */
+  get live(): boolean {
+    return this.#host.live && this.state.enabled;
   }
 
   /** Chains that were pushed and that the driver cannot see yet. */
@@ -126,11 +139,11 @@ export class Virtqueue {
     return (this.state.pushed - this.state.published) & 0xffff;
   }
 
-  /** Bytes that were moved for these. */
-  get unpublishedBytes(): number {
+  /** Bytes that were moved for the first `count` of these. */
+  bytesOf(count: number): number {
     const { moved, published, size } = this.state;
     let bytes = 0;
-    for (let i = 0; i < this.unpublished; i++) bytes += moved[(published + i) & (size - 1)]!;
+    for (let i = 0; i < count; i++) bytes += moved[(published + i) & (size - 1)]!;
     return bytes;
   }
 
@@ -140,7 +153,7 @@ export class Virtqueue {
    * a device that fills buffers with what came from outside sets {@link Chain.cause} to that.
    */
   take(into: Chain = this.#chain): Chain | null {
-    if (!this.#host.live || !this.state.enabled) return null;
+    if (!this.live) return null;
     this.#host.setCause(this.doorbell);
     const chain = this.#next(into);
     this.#host.setCause(0);
@@ -185,7 +198,7 @@ export class Virtqueue {
   push(chain: Chain, written: number, error = 0): void {
     const s = this.state;
     assert(written <= chain.writable, "virtqueue: more was written than there is room");
-    if (!this.#host.live || !s.enabled) return;
+    if (!this.live) return;
     const slot = s.pushed & (s.size - 1);
     s.moved[slot] = Math.min(chain.moved, WORD - 1);
     s.errors[slot] = error;
@@ -199,22 +212,21 @@ export class Virtqueue {
     s.pushed = (s.pushed + 1) & 0xffff;
   }
 
-  /** Publishes what was pushed, and interrupts if the driver wants that (2.7.7.2). Nothing when nothing was pushed. */
-  complete(): void {
+  /** Publishes the first `count` that were pushed, and interrupts once if the driver wants that (2.7.7.2). Nothing when nothing was pushed. */
+  complete(count = this.unpublished): void {
     const s = this.state;
     const host = this.#host;
-    const count = this.unpublished;
-    if (count === 0 || !host.live || !s.enabled) return;
+    if (count === 0 || !this.live) return;
     let cause: CauseId = 0;
     for (let i = 0; i < count; i++) {
       const slot = (s.published + i) & (s.size - 1);
       cause = host.tell(EVENT.completion, this.index, s.moved[slot]!, s.errors[slot]!, this.#causes[slot]!);
     }
     const before = s.published;
-    s.published = s.pushed;
+    s.published = (before + count) & 0xffff;
     host.setCause(cause);
-    put32(this.#word, 0, s.pushed);
-    if (this.#write(this.#device(USED.index), 2) && this.#wantsInterrupt(before, s.pushed))
+    put32(this.#word, 0, s.published);
+    if (this.#write(this.#device(USED.index), 2) && this.#wantsInterrupt(before, s.published))
       host.interruptFor(this, cause);
     host.setCause(0);
   }
