@@ -19,6 +19,7 @@ export * from "./dma/memory.ts";
 export * from "./dma/wait.ts";
 export * from "./drivers/floppy.ts";
 export * from "./drivers/i8237.ts";
+export * from "./drivers/ide.ts";
 export * from "./drivers/ioat.ts";
 export * from "./drivers/keyboard.ts";
 export * from "./drivers/rtc.ts";

@@ -7,6 +7,7 @@ import { COST_TABLES } from "../../ports/cost-tables.ts";
 import type { Task } from "../../ports/task.ts";
 import { FloppyDriver } from "../drivers/floppy.ts";
 import { I8237Driver } from "../drivers/i8237.ts";
+import { IdeDriver } from "../drivers/ide.ts";
 import { IoatDriver, pairSegments } from "../drivers/ioat.ts";
 import { type IommuDomain, IommuUnit } from "../iommu-domain.ts";
 import { PciFunction } from "../pci.ts";
@@ -139,7 +140,7 @@ describe("I/OAT", () => {
       },
       [EVENT.mmioWrite, EVENT.mmioRead, EVENT.interrupt],
     );
-    const during = run.events.filter(({ time }) => time > marks[0]! && time <= marks[1]!);
+    const during = run.events.filter(({ time }) => time >= marks[0]! && time < marks[1]!);
     const ofApic = ({ a }: { a: number }): boolean => Math.floor(a / 4096) === 0xfee00;
     expect(during.filter(event => event.kind === EVENT.mmioWrite && !ofApic(event)).length).toBe(20);
     expect(during.filter(event => event.kind === EVENT.mmioWrite && ofApic(event)).length).toBe(10);
@@ -182,5 +183,60 @@ describe.each(MACHINES)("8237A and floppy with $name", ({ options, iommu }) => {
     const written = new Uint8Array(1024);
     rig.machine.pc.isa.floppies[0]!.read(100 * 512, written, 0, 1024);
     expect([...written]).toEqual(pattern(1024, 9));
+  });
+});
+
+describe.each(MACHINES)("IDE bus master with $name", ({ options, iommu }) => {
+  const devices = ["piix-ide,addr=6"];
+  const board = { ...options, devices, board: { ...options.board, ide: { disks: [{ source }] } } };
+
+  test("sectors go into scattered buffers and back, one interrupt 14 per request; beyond the disk is -EIO", () => {
+    const seen: unknown[] = [];
+    const { run, rig } = dmaRun(board, function* (rig) {
+      const domain = yield* domainFor(rig, iommu, 6 << 3);
+      const dma = rig.device({ boundary: 65536, domain });
+      const ide = new IdeDriver(new PciFunction(0, 6), dma);
+      yield* ide.begin(rig.kernel);
+      const [a, b] = [rig.memory.allocate(4096), rig.memory.allocate(8192)] as [number, number];
+      yield* ide.read(7, [
+        { address: a, bytes: 700 },
+        { address: b + 64, bytes: 4420 },
+      ]);
+      seen.push([...(yield* readBytes(a, 700)), ...(yield* readBytes(b + 64, 4420))]);
+      yield* fill(b, pattern(1024, 5));
+      yield* ide.write(20, [{ address: b, bytes: 1024 }]);
+      expect(yield* codeOf(ide.read(2880, [{ address: a, bytes: 512 }]))).toBe("EIO");
+      expect(yield* codeOf(ide.read(0, [{ address: a, bytes: 500 }]))).toBe("EINVAL");
+      yield* ide.read(20, [{ address: b + 4096, bytes: 1024 }]);
+      seen.push(yield* readBytes(b + 4096, 1024), ide.interrupts, dma.live.size);
+    });
+    expect(run.exit.kind).toBe("power-off");
+    expect(seen).toEqual([[...disk.subarray(7 * 512, 17 * 512)], pattern(1024, 5), 4, 0]);
+    const written = new Uint8Array(1024);
+    rig.machine.pc.pci.ide.images[0]!.read(20 * 512, written, 0, 1024);
+    expect([...written]).toEqual(pattern(1024, 5));
+  });
+});
+
+describe("IDE", () => {
+  test("a request costs twelve port writes and two port reads, and one interrupt", () => {
+    const marks: number[] = [];
+    const options = { devices: ["piix-ide,addr=6"], board: { ide: { disks: [{ source }] } } };
+    const { run } = dmaRun(
+      options,
+      function* (rig) {
+        const ide = new IdeDriver(new PciFunction(0, 6), rig.device({ boundary: 65536 }));
+        yield* ide.begin(rig.kernel);
+        const at = rig.memory.allocate(65536, { alignment: 65536 });
+        marks.push(rig.machine.pc.clock.now());
+        for (let i = 0; i < 5; i++) yield* ide.read(i * 128, [{ address: at, bytes: 65536 }]);
+        marks.push(rig.machine.pc.clock.now());
+      },
+      [EVENT.portWrite, EVENT.portRead, EVENT.interrupt],
+    );
+    const count = (wanted: number): number =>
+      run.events.filter(({ kind, time }) => kind === wanted && time >= marks[0]! && time < marks[1]!).length;
+    // Table, direction, old bits; six registers of the disk; start; stop, acknowledge.
+    expect([count(EVENT.portWrite), count(EVENT.portRead), count(EVENT.interrupt)]).toEqual([5 * 12, 5 * 2, 5]);
   });
 });
