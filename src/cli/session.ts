@@ -30,6 +30,8 @@ import type { RunOptions } from "./options.ts";
 const TURN_MS = 20;
 const FIRST_TURN = 500_000;
 const LARGEST_TURN = 50_000_000;
+/** Virtual time of a turn; a machine whose processors sleep for good, while its timers go on, retires nothing. */
+const TURN_NS = 1e9;
 /** An interactive machine that only waits does not run ahead of the user's clock by more than this. */
 const AHEAD_MS = 30;
 const INTERRUPTED = 130;
@@ -199,7 +201,10 @@ export class Session {
       const held = await this.#heldByDebugger();
       if (held !== null) return held;
       const before = performance.now();
-      const exit = (this.#gdb ?? pc).run(Math.min(maxInstructions, pc.retired + turn), maxTime);
+      const exit = (this.#gdb ?? pc).run(
+        Math.min(maxInstructions, pc.retired + turn),
+        Math.min(maxTime, pc.clock.now() + TURN_NS),
+      );
       this.#console.flush();
       const reason = this.#outside() ?? (exit?.kind === "idle" && this.#console.interactive ? null : exit);
       if (reason !== null) return reason;
