@@ -213,7 +213,7 @@ export class Edu extends PciFunction<EduState> {
   }
 
   #moveDma(): void {
-    const bytes = this.#inBuffer() ? this.state.device.dma[4]! : 0;
+    const bytes = this.#inBuffer() && this.masters ? this.state.device.dma[4]! : 0;
     if (this.#share !== null && bytes > 0) this.#share.request(bytes);
     else this.#endDma();
   }

@@ -36,9 +36,9 @@ const CHUNK = 1 << 16;
 /** Chains of causes are remembered this far back; a power of two. */
 const RING = 1 << 14;
 
-/** Tracks: group × 4096 + number; groups are parents of their tracks. */
-const GROUP = { lines: 1, pic: 2, ioapic: 3, lapic: 4, cpu: 5, handlers: 6, devices: 7 } as const;
-const GROUP_NAMES = ["", "Lines", "8259", "I/O APIC", "Local APICs", "CPUs", "Handlers", "Devices"] as const;
+/** Tracks: group × 4096 + number; groups are parents of their tracks. Devices are the last: requester ids have 16 bits. */
+const GROUP = { lines: 1, pic: 2, ioapic: 3, lapic: 4, cpu: 5, handlers: 6, iommu: 7, devices: 8 } as const;
+const GROUP_NAMES = ["", "Lines", "8259", "I/O APIC", "Local APICs", "CPUs", "Handlers", "IOMMU", "Devices"] as const;
 const trackOf = (group: number, number: number): number => group * 4096 + number + 1;
 /** Above all others: a device's queue or channel. */
 const queueTrack = (device: number, queue: number): number => 2 ** 24 + device * 256 + (queue & 255);
@@ -125,10 +125,34 @@ export class PerfettoTrace implements TraceListener {
       case EVENT.completion:
         this.#onQueue(time, subject, a, c === 0 ? `done, ${b} bytes` : `failed with ${hexOf(c)}`, root);
         return;
+      case EVENT.iommuMiss:
+      case EVENT.iommuFault:
+      case EVENT.irqRemap:
+      case EVENT.irqPost:
+        this.#remapping(time, kind, subject, a, b, root);
+        return;
+      case EVENT.iommuInvalidate:
+        this.#track(GROUP.iommu, 0, "invalidations");
+        this.#write(time, TYPE.instant, trackOf(GROUP.iommu, 0), `invalidate ${hexOf(a)}`, root, 0, [
+          ["domain", String(b)],
+          ["address", hexOf(c)],
+        ]);
+        return;
       default:
         this.#onCpu(time, kind, subject, a, b, c, root);
         return;
     }
+  }
+
+  /** What remapping hardware did with a device's request, on the track of the device. */
+  #remapping(time: Ns, kind: number, device: number, a: number, b: number, flow: CauseId): void {
+    this.#device(device);
+    const track = trackOf(GROUP.devices, device);
+    const instant = (name: string, ...details: [string, string][]): void =>
+      this.#write(time, TYPE.instant, track, name, flow, 0, details);
+    if (kind === EVENT.iommuMiss) instant("IOTLB miss", ["address", hexOf(a)], ["domain", String(b)]);
+    else if (kind === EVENT.iommuFault) instant(`IOMMU fault ${hexOf(b)}`, ["address", hexOf(a)]);
+    else instant(`${kind === EVENT.irqPost ? "posted" : "remapped to"} ${hexOf(b)}`, ["index", String(a)]);
   }
 
   #line(time: Ns, index: number, high: boolean, flow: CauseId): void {

@@ -37,11 +37,13 @@ export class ArbiterBoard {
   readonly spec: BusSpec;
   readonly #shares: { readonly name: string; readonly guaranteed: number }[] = [];
   readonly #used = new Set<string>();
+  readonly #queue: EventQueue;
   #promised = 0;
 
   constructor(spec: BusSpec, queue: EventQueue) {
     const { policy, bandwidth, turnaroundNs } = spec;
     this.spec = spec;
+    this.#queue = queue;
     this.arbiter = new BusArbiter("bus", { queue, policy, bandwidth, turnaroundNs });
   }
 
@@ -74,11 +76,14 @@ export class ArbiterBoard {
     }
   }
 
-  /** Since the last reset, in the order in which they joined. */
+  /** Since the last reset, in the order in which they joined. Who waits at this instant has waited until now. */
   accounts(): ShareAccount[] {
+    const { shares, holder } = this.arbiter.state;
+    const now = this.#queue.clock.now();
     return this.#shares.map((share, i) => {
-      const { bytes, bursts, waited } = this.arbiter.state.shares[i]!;
-      return { ...share, bytes, bursts, waited };
+      const { bytes, bursts, waited, pending, since } = shares[i]!;
+      const waiting = pending > 0 && holder !== i ? now - since : 0;
+      return { ...share, bytes, bursts, waited: waited + waiting };
     });
   }
 }

@@ -220,6 +220,11 @@ export abstract class PciFunction<D extends StateRecord = StateRecord> implement
     return this.#slot.joinBus?.(channel, done) ?? null;
   }
 
+  /** Whether its accesses go anywhere at present: bus master enable, power, bridges. */
+  protected get masters(): boolean {
+    return this.#master?.enabled === true;
+  }
+
   /** What the following accesses of the bus master are caused by; 0 for nothing that is known. */
   protected set dmaCause(cause: CauseId) {
     if (this.#master !== null) this.#master.port.cause = cause;
