@@ -244,6 +244,19 @@ describe("how a transfer ends (3.1)", () => {
     rig.settle();
     expect([bmi(), rig.board.space.read(0x3001, 1)]).toEqual([5, patternByte(513)]);
   });
+  it("a drive that is reset in the middle of a burst takes its time with it", () => {
+    begin([[0x10000, 0, true]], 128, READ);
+    rig.run(1e6);
+    rig.out(PRIMARY.control, 4);
+    rig.out(PRIMARY.control, 0);
+    rig.run(3e6);
+    expect([bmi(), rig.board.space.read(0x10001, 1)]).toEqual([1, 0]);
+    rig.command(PRIMARY, 0xc8, [0, 1, 9]);
+    rig.run(55_000 + 256 * 600 - 1);
+    expect(bmi()).toBe(1);
+    rig.run(1);
+    expect([bmi(), rig.board.space.read(0x10001, 1)]).toEqual([5, patternByte(9 * 512 + 1)]);
+  });
   it("the other direction than the drive's: nothing moves", () => {
     rig.table(TABLE, [[0x3000, 512, true]]);
     rig.out(PRIMARY.bm + 4, TABLE, 4);
