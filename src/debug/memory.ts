@@ -37,6 +37,8 @@ export function writeMemory(pc: Pc, cpu: X86Cpu, address: number, bytes: Uint8Ar
     pieces.push({ to: pc.space.throughA20(at), from: done, length });
     done += length;
   }
+  // Stores that wait must not come over it later.
+  cpu.ctx.bus.caches?.settle();
   for (const { to, from, length } of pieces) pc.space.writeBlock(to, bytes, from, length);
   return true;
 }

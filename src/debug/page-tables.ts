@@ -30,14 +30,19 @@ type Scheme = {
   readonly bits: number;
 };
 
-/** Copies physical memory that is RAM or ROM, at most to the end of its page; null for anything else. Through the processor's A20 gate. */
+/**
+ * Copies physical memory that is RAM or ROM, at most to the end of its page; null for anything else. Through the processor's A20 gate, and as it sees it
+ * itself: with its stores that still wait in its store buffer, which stay there.
+ */
 export function peek(cpu: X86Cpu, physical: number, length: number): Uint8Array | null {
   const { bus, state } = cpu.ctx;
   const page = Math.floor(physical / PAGE);
   if (physical < 0 || page >= 2 ** 32 || bus.lookup(page) > PAGE_KIND.rom) return null;
   const offset = physical % PAGE;
   const from = bus.pageOffset + offset;
-  return state.u8.slice(from, from + Math.min(length, PAGE - offset));
+  const bytes = state.u8.slice(from, from + Math.min(length, PAGE - offset));
+  bus.caches?.overlay(from - cpu.ctx.ram.base, bytes);
+  return bytes;
 }
 
 function entryAt(cpu: X86Cpu, address: number, size: 4 | 8): bigint | null {

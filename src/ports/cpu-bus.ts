@@ -35,6 +35,8 @@ export interface CpuCaches {
   settle(): void;
   /** An instruction comes from the page of RAM at this offset; may be called more often than that, but not less. */
   fetched(ramOffset: number): void;
+  /** For a debugger: `bytes` were copied from RAM at `ramOffset`; puts the processor's own waiting stores over them. Changes nothing else. */
+  overlay(ramOffset: number, bytes: Uint8Array): void;
   /** All stores become visible: MFENCE, SFENCE, locked and serializing instructions. */
   fence(): void;
 }

@@ -190,6 +190,10 @@ export class CachedBus implements CpuBus, CpuCaches, Part {
     this.#drainStores();
   }
 
+  overlay(ramOffset: number, bytes: Uint8Array): void {
+    this.#stores.overlay(ramOffset, bytes);
+  }
+
   fetched(ramOffset: number): void {
     const page = ramOffset >>> 12;
     if (this.state.executed[page] !== 0) return;

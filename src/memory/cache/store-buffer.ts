@@ -79,6 +79,16 @@ export class StoreBuffer {
     write(offset, width, value);
   }
 
+  /** Puts all stores, oldest first, over `bytes`, a copy of what lies at `offset`. */
+  overlay(offset: number, bytes: Uint8Array): void {
+    const s = this.state;
+    for (let i = 0; i < s.count; i++) {
+      const at = s.offsets[i]! - offset;
+      for (let byte = 0; byte < s.widths[i]!; byte++)
+        if (at + byte >= 0 && at + byte < bytes.length) bytes[at + byte] = s.values[i]! >>> (8 * byte);
+    }
+  }
+
   /** What the youngest store that touches these bytes has of them: one of {@link FORWARD}. */
   find(offset: number, width: number): number {
     const s = this.state;
