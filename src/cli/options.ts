@@ -14,6 +14,7 @@ import { COST_TABLES } from "../ports/cost-tables.ts";
 import type { CostTable } from "../ports/task.ts";
 import { parseBus, parseCaches } from "./bus-options.ts";
 import { type DiskOption, parseCdrom, parseDisk, parseFloppy } from "./disks.ts";
+import { parseTftp, type TftpOption } from "./tftp.ts";
 import {
   Costs,
   Count,
@@ -67,6 +68,8 @@ export type RunOptions = {
   readonly cdroms: readonly (DiskOption | null)[];
   /** Where a Sound Blaster's sound goes; null: there is none. */
   readonly sb16: string | null;
+  /** Files of the host that the simulated network lends; null for none. */
+  readonly tftp: TftpOption | null;
   /** Remapping hardware; null for none. */
   readonly iommu: IommuSpec | null;
   /** Modelled caches; null for none. */
@@ -115,6 +118,7 @@ type Raw = {
   floppy?: string[];
   cdrom?: string[];
   sb16?: string;
+  tftp?: string;
   iommu?: string;
   caches?: string;
   storeBuffer?: boolean;
@@ -163,10 +167,18 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--cpu-feature <list>", "switch CPU features: +name,-name")
     .option("--no-reboot", "end with status 0 where the guest resets the machine")
     .option("--device <name,key=value>", `add a PCI function: ${DEVICE_NAMES.join(", ")}; may be repeated`, collect)
-    .option("--disk <file,if=ide,ro,snapshot>", "add a virtio or IDE disk with this image; may be repeated", collect)
+    .option(
+      "--disk <file,if=ide,ro,snapshot,key=value>",
+      "add a virtio or IDE disk with this image; may be repeated",
+      collect,
+    )
     .option("--cdrom <file>", "add an IDE CD-ROM drive with this disc, or none; may be repeated", collect)
     .option("--floppy <file,ro,snapshot>", "add a floppy drive with this disk, 360K to 2.88M; may be repeated", collect)
     .option("--sb16 <file>", "add a Sound Blaster 16 and write what it plays as WAV")
+    .option(
+      "--tftp <folder,bootfile=name>",
+      "files that the simulated network lends by TFTP, and which of them to boot",
+    )
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
@@ -219,6 +231,7 @@ function toOptions(image: string | null, raw: Raw, command: Command): RunOptions
     floppies: (raw.floppy ?? []).map(parseFloppy),
     cdroms: (raw.cdrom ?? []).map(parseCdrom),
     sb16: given<string | null>(raw.sb16, text => parseValue(FileName, "--sb16", text), null),
+    tftp: given<TftpOption | null>(raw.tftp, parseTftp, null),
     iommu: given<IommuSpec | null>(raw.iommu, parseIommu, null),
     caches: parseCaches(raw.caches, raw.storeBuffer === true),
     bus: parseBus(raw.bus, raw.share ?? []),

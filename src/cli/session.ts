@@ -20,6 +20,7 @@ import { boardCounts, boardNotes } from "./board-counts.ts";
 import { Console } from "./console.ts";
 import { diskFiles, HostDisks } from "./disks.ts";
 import { SoundFile } from "./sound.ts";
+import { hostFiles } from "./tftp.ts";
 import { eventNames } from "./event-names.ts";
 import { keepApart, OutputFile, readBootFile } from "./files.ts";
 import { GdbServer } from "./gdb-server.ts";
@@ -108,6 +109,7 @@ export class Session {
       features,
       testDevices,
       devices,
+      network: options.tftp === null ? {} : hostFiles(options.tftp),
       disks: virtio.map(next),
       floppies: floppies.map(next),
       ide: { disks: ide.map(next), cdroms: cdroms.map(disc => (disc === null ? null : next())) },
@@ -265,7 +267,7 @@ export class Session {
     const keys = this.#console.takeKeys();
     if (keys.length === 0) return;
     this.#inputs.push({ instructions: this.#pc.retired, virtualNs: this.#pc.clock.now(), bytes: keys });
-    this.#pc.typeSerial(keys);
+    this.#pc.type(keys);
   }
 
   #progressText(hostMs: number): string {

@@ -54,7 +54,8 @@ export type Transfer = {
 export type TftpState = { nextPort: number; transfers: Transfer[] };
 
 export type Peer = { readonly station: MacAddress; readonly address: Ipv4Address; readonly port: number };
-export type Files = ReadonlyMap<string, Uint8Array>;
+/** What the server asks for: a map, or somebody who looks when asked. */
+export type Files = Pick<ReadonlyMap<string, Uint8Array>, "get">;
 
 export type TftpOptions = {
   /** By name without a slash at the beginning. */
