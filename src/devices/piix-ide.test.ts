@@ -1,7 +1,9 @@
 /** Sections are those of Intel's 82371AB (PIIX4) data sheet, 290562-001. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { FUZZ_TIMEOUT, fuzzPart } from "../../test/fuzz-part.ts";
+import { EVENT } from "../ports/events.ts";
 import { describePart } from "../ports/part.contract.ts";
+import { Rng } from "../sim/rng.ts";
 import { hashState, loadState, saveState } from "../sim/state.ts";
 import { BMI, fixture, IdeRig, patternByte, PRIMARY, usualDrives } from "./ata/ide-rig.testing.ts";
 import { BM, BM_COMMAND, BM_STATUS, IDE_PLACES, IDETIM, PIIX_IDE, PIIX_IDE_CLASS, PRD_COUNT } from "./piix-ide.regs.ts";
@@ -109,6 +111,46 @@ it("saved at any step of a transfer and loaded, it goes on alike", () => {
     expect(hashState(second.part.state)).toBe(hashState(first.part.state));
     expect(second.board.space.read(0x8001, 1)).toBe(patternByte(3 * 512 + 1537));
   }
+});
+
+it("whatever a program did, stop, SRST and a table that is right bring the disk back, and its data are what was written last", () => {
+  const completions = { all: 0, failed: 0 };
+  for (let seed = 0; seed < 60; seed++) {
+    const { rig: one, stimulate, disk } = fixture();
+    const event = (_t: number, _k: number, _s: number, _a: number, _b: number, code: number) => {
+      completions.all++;
+      if (code !== 0) completions.failed++;
+    };
+    one.board.trace.listen({ event }, [EVENT.completion]);
+    one.start();
+    const rng = new Rng(`program ${seed}`);
+    for (let i = 0; i < 150; i++) {
+      stimulate(rng);
+      one.run(rng.below(300_000));
+    }
+    one.firmware();
+    for (const control of [4, 0]) {
+      one.out(BMI, 0);
+      one.out(PRIMARY.control, control);
+    }
+    one.settle();
+    one.command(PRIMARY, 0xf8);
+    one.settle();
+    // All of the disk again: SET MAX may have cut it.
+    one.command(PRIMARY, 0xf9, [0, 0, 0xff, 0x0f, 0]);
+    one.settle();
+    one.table(0x1000, [[0x3000, 1024, true]]);
+    one.out(BMI + 4, 0x1000, 4);
+    one.out(BMI + 2, 6);
+    one.command(PRIMARY, 0xc8, [0, 2, 5]);
+    one.out(BMI, 9);
+    one.settle();
+    expect([seed, one.in(BMI + 2) & 7, one.status(PRIMARY), one.lines[0]!.level]).toEqual([seed, 4, 0x50, true]);
+    expect(one.memory(0x3000, 1024)).toEqual([...disk.store.subarray(5 * 512, 7 * 512)]);
+  }
+  // The programs do reach the engines, and their errors.
+  expect(completions.all).toBeGreaterThan(100);
+  expect(completions.failed).toBeGreaterThan(20);
 });
 
 describePart("PIIX4 IDE", fixture);

@@ -217,6 +217,10 @@ describe("addresses", () => {
     expect([words[54], words[55], words[56], words[57]]).toEqual([32, 4, 32, 4096]);
     run(0x20, [0, 1, 32, 31, 0, 0xa3]);
     expect(rig.bytes(PRIMARY, 512)).toEqual(sectorOf(4095));
+    run(0x20, [0, 1, 1, 0, 0, 0xa4]);
+    expect([status(), error()]).toEqual([0x51, 0x10]);
+    run(0x91, [0, 0, 0, 0, 0, 0xa3]);
+    expect([status(), error()]).toEqual([0x51, 0x04]);
   });
   it("READ VERIFY looks, and moves nothing", () => {
     run(0x40, [0, 1, 0xff, 0x0f]);
