@@ -55,6 +55,19 @@ describe("--disk file[,ro][,snapshot]", () => {
     expect(parseDisk("a,if=ide,b.img")).toEqual({ path: "a,if=ide,b.img", readOnly: false, snapshot: false });
     expect(parseDisk("if=ide")).toEqual({ path: "if=ide", readOnly: false, snapshot: false });
   });
+  it("bus, addr, id and queues say where a virtio disk goes, in any order with the others, and not for IDE", () => {
+    const keys = new Map([
+      ["bus", "rp0"],
+      ["addr", "1f"],
+      ["id", "root"],
+      ["queues", "4"],
+    ]);
+    const wanted = { path: "a.img", readOnly: true, snapshot: false, keys };
+    expect(parseDisk("a.img,queues=4,addr=1f,ro,bus=rp0,id=root")).toEqual(wanted);
+    expect(parseDisk("a.img,if=virtio,id=root,bus=rp0,ro,addr=1f,queues=4")).toEqual(wanted);
+    expect(parseDisk("a,addr=3,b.img")).toEqual({ path: "a,addr=3,b.img", readOnly: false, snapshot: false });
+    expect(errorOf(() => parseDisk("a,if=ide,addr=3"))).toEqual(["--disk: a disk with if=ide has no addr", 64]);
+  });
   it("--cdrom names a disc, or none", () => {
     expect(parseCdrom("a,ro")).toEqual({ option: "--cdrom", path: "a,ro", readOnly: true, snapshot: false });
     expect(parseCdrom("none")).toBeNull();

@@ -1,5 +1,5 @@
 /**
- * `--disk file[,if=ide][,ro][,snapshot]`, `--cdrom file`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
+ * `--disk file[,if=ide][,ro][,snapshot][,bus=…,addr=…,id=…,queues=…]`, `--cdrom file`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
  * to the file when the guest flushes and when the run ends, in whatever way it ends. With `snapshot` the file is only read, and the guest can write; with
  * `ro` the guest cannot.
  */
@@ -22,16 +22,30 @@ export type DiskOption = {
   readonly snapshot: boolean;
   /** On an IDE cable; else it is a virtio disk. */
   readonly ide?: true;
+  /** What else was said of a virtio disk's function. */
+  readonly keys?: ReadonlyMap<string, string>;
 };
 
 /** What `--disk` says; only the words at the end are options, so that a path may hold commas. Throws {@link HostError} with status 64. */
 export function parseDisk(text: string): DiskOption {
   const words = text.split(",");
-  const at = words.findLastIndex(word => word === "if=ide" || word === "if=virtio");
-  // Behind it there may only be other options.
-  if (at < 1 || !words.slice(at + 1).every(isOption)) return parseMedium(text, "--disk");
-  const [word] = words.splice(at, 1);
-  return { ...parseMedium(words.join(","), "--disk"), ...(word === "if=ide" ? { ide: true } : {}) };
+  const media: string[] = [];
+  const keys = new Map<string, string>();
+  let bus = "";
+  while (words.length > 1) {
+    const word = words.at(-1)!;
+    const match = PLACING.exec(word);
+    if (isOption(word)) media.push(word);
+    else if (word === "if=ide" || word === "if=virtio") bus ||= word;
+    else if (match !== null) keys.set(match[1]!, match[2]!);
+    else break;
+    words.pop();
+  }
+  const medium = parseMedium([...words, ...media].join(","), "--disk");
+  if (bus !== "if=ide") return keys.size > 0 ? { ...medium, keys } : medium;
+  const [wrong] = keys.keys();
+  if (wrong !== undefined) throw new HostError(`--disk: a disk with if=ide has no ${wrong}`, USAGE);
+  return { ...medium, ide: true };
 }
 
 /** The same for `--cdrom`, whose discs can only be read; null for a drive without one. */
@@ -46,6 +60,8 @@ export function parseFloppy(text: string): DiskOption {
   return { option: "--floppy", ...parseMedium(text, "--floppy") };
 }
 
+/** Keys of a virtio disk's function, as `--device` has them. */
+const PLACING = /^(bus|addr|id|queues)=(.+)$/;
 const isOption = (word: string): boolean => word === "ro" || word === "snapshot";
 
 function parseMedium(text: string, option: string): DiskOption {
@@ -66,9 +82,11 @@ class HostDisk implements DiskSource {
   readonly identity: string;
   readonly #writable: boolean;
   readonly #handle: number;
+  readonly keys: ReadonlyMap<string, string>;
 
-  constructor({ path, readOnly, snapshot }: DiskOption) {
+  constructor({ path, readOnly, snapshot, keys = new Map() }: DiskOption) {
     this.name = path;
+    this.keys = keys;
     this.readOnly = readOnly;
     this.#writable = !readOnly && !snapshot;
     try {
@@ -157,10 +175,11 @@ export class HostDisks {
   }
 
   /** For the board, in the order of the options. */
-  get media(): readonly Omit<DiskImageOptions, "name">[] {
+  get media(): readonly (Omit<DiskImageOptions, "name"> & Pick<HostDisk, "keys">)[] {
     return this.#disks.map(disk => ({
       source: disk,
       readOnly: disk.readOnly,
+      keys: disk.keys,
       onFlush: (image: DiskImage) => disk.writeBack(image),
     }));
   }

@@ -45,7 +45,7 @@ export type PcOptions = {
   /** What the networks of `net=user` interfaces offer. */
   readonly network?: NetworkOptions;
   /** A virtio block device each. */
-  readonly disks?: readonly Omit<DiskImageOptions, "name">[];
+  readonly disks?: readonly (Omit<DiskImageOptions, "name"> & { readonly keys?: DeviceSpec["keys"] })[];
   /** A floppy disk drive each. */
   readonly floppies?: readonly Omit<DiskImageOptions, "name">[];
   /** Disks and CD-ROM drives on an IDE controller. */

@@ -364,7 +364,8 @@ export class Pc implements Stateful {
     const pin = (line: number): LinePin => this.#pin(line);
     const { devices = [], seed = 0, onSerial = () => {}, network = {}, ide = {} } = this.#options;
     const [path, { disks, bus }] = [this.#dmaPath, this];
-    const wishes = { devices, disks, seed, onOutput: onSerial, network, ide };
+    const diskKeys = (this.#options.disks ?? []).map(({ keys = new Map() }) => keys);
+    const wishes = { devices, disks, diskKeys, seed, onOutput: onSerial, network, ide };
     const pci = new PciBoard({ space, ports, queue, path, arbiter: bus, pin, resetControl, ...wishes });
     bus?.check();
     for (const part of pci.parts) this.#add(part);
@@ -515,7 +516,13 @@ export class Pc implements Stateful {
     return this.scheduler.retired;
   }
 
-  /** Characters typed by the user, at the present instant. */
+  /** Characters typed by the user, at the present instant: for the console that asked for them, else for the serial port. */
+  type(bytes: Iterable<number>): void {
+    if (this.pci.typeKeys === null) this.typeSerial(bytes);
+    else this.pci.typeKeys(bytes);
+  }
+
+  /** Characters that arrive at the serial port. */
   typeSerial(bytes: Iterable<number>): void {
     this.serialFeed.push(bytes);
   }

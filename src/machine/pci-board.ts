@@ -43,6 +43,8 @@ export type PciBoardOptions = {
   readonly devices: readonly DeviceSpec[];
   /** A virtio block device each. */
   readonly disks?: readonly BlockMedium[];
+  /** What each of them says of its function: `bus`, `addr`, `id`, `queues`. */
+  readonly diskKeys?: readonly DeviceSpec["keys"][];
   /** See {@link DeviceWorld}. */
   readonly seed?: number;
   readonly onOutput?: (byte: number) => void;
@@ -77,6 +79,8 @@ export class PciBoard {
   readonly isaBridge: IsaBridge;
   readonly networks: Networks;
   readonly ide: IdeBoard;
+  /** Where the user's keys go when a console has asked for them. */
+  typeKeys: ((bytes: Iterable<number>) => void) | null = null;
   /** In the order of their making, bridges before what lies behind them. */
   readonly parts: Part[] = [];
   readonly #options: PciBoardOptions;
@@ -108,12 +112,17 @@ export class PciBoard {
     });
     // Those that say where they want to be come first.
     const others = options.devices.filter(spec => spec.name !== ROOT_PORT);
+    const { disks = [], diskKeys = [] } = options;
+    const blocks = disks.map((_, i): DeviceSpec => ({ name: "virtio-blk", keys: diskKeys[i] ?? new Map() }));
+    const addDisks = (placed: boolean): void =>
+      blocks.forEach((spec, i) => {
+        if ((addressOf(spec) !== null) === placed) this.#addDisk(spec, disks[i]!, i);
+      });
     for (const spec of others) if (addressOf(spec) !== null) this.#addDevice(spec);
+    addDisks(true);
     for (const spec of others) if (addressOf(spec) === null) this.#addDevice(spec);
     if (this.ide.wanted) this.#addDevice({ name: "piix-ide", keys: new Map() });
-    options.disks?.forEach((medium, i) => {
-      this.#addDisk(medium, i);
-    });
+    addDisks(false);
   }
 
   #add<T extends Part>(part: T): T {
@@ -150,6 +159,14 @@ export class PciBoard {
   }
 
   #addDevice(spec: DeviceSpec): void {
+    this.#add(makeDevice(spec, this.#slotOf(spec), this.#world));
+  }
+
+  #addDisk(spec: DeviceSpec, medium: BlockMedium, index: number): void {
+    this.#add(makeDisk(medium, index, this.#slotOf(spec), spec, this.#world));
+  }
+
+  #slotOf(spec: DeviceSpec): PciSlot {
     const id = spec.keys.get("bus");
     const above = id === undefined ? null : (this.#rootPorts.get(id) ?? null);
     if (id !== undefined && above === null)
@@ -157,18 +174,16 @@ export class PciBoard {
     const bus = above === null ? this.root : above.secondaryBus;
     const device = this.#place(spec, bus, above === null);
     const path = above === null ? [device] : [PCI_PLACE.rootPorts.device, device];
-    this.#add(makeDevice(spec, this.#slot(this.#name(spec), bus, path, 0), this.#world));
-  }
-
-  #addDisk(medium: BlockMedium, index: number): void {
-    const spec: DeviceSpec = { name: "virtio-blk", keys: new Map() };
-    const device = this.#place(spec, this.root, true);
-    this.#add(makeDisk(medium, index, this.#slot(this.#name(spec), this.root, [device], 0), this.#world));
+    return this.#slot(this.#name(spec), bus, path, 0);
   }
 
   get #world(): DeviceWorld {
     const { queue, seed = 0, onOutput = () => {} } = this.#options;
-    return { queue, seed, onOutput, networks: this.networks, ide: this.ide };
+    const takeKeys = (type: (bytes: Iterable<number>) => void): void => {
+      if (this.typeKeys !== null) throw new HostError("device virtio-console: two want the keys, by input=on", USAGE);
+      this.typeKeys = type;
+    };
+    return { queue, seed, onOutput, takeKeys, networks: this.networks, ide: this.ide };
   }
 
   /** `edu`, `edu 2`, … or what the user says. */

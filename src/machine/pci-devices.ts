@@ -30,6 +30,8 @@ export type DeviceWorld = {
   readonly seed: number;
   /** Where a console's characters go. */
   readonly onOutput: (byte: number) => void;
+  /** A console asks for the user's keys. */
+  readonly takeKeys: (type: (bytes: Iterable<number>) => void) => void;
   /** Where network interfaces get their links. */
   readonly networks: Networks;
   /** Drives for an IDE controller. */
@@ -64,8 +66,14 @@ const ROWS: { readonly [name: string]: Row } = {
     },
   },
   "virtio-console": {
-    keys: [],
-    make: (slot, _, { queue, onOutput }) => new VirtioConsole(slot, { events: queue, onOutput }),
+    keys: ["input"],
+    make: (slot, keys, { queue, onOutput, takeKeys }) => {
+      const input = keys.get("input") ?? "off";
+      if (input !== "on" && input !== "off") refuse(`device virtio-console: input=${input} is neither on nor off`);
+      const made = new VirtioConsole(slot, { events: queue, onOutput });
+      if (input === "on") takeKeys(bytes => made.receive(bytes));
+      return made;
+    },
   },
   "virtio-net": {
     keys: LINK_KEYS,
@@ -120,7 +128,18 @@ export function makeDevice(spec: DeviceSpec, slot: PciSlot, world: DeviceWorld):
   return ROWS[spec.name]!.make(slot, spec.keys, world);
 }
 
-/** A function for a disk: `--disk`. @param index from 0 */
-export function makeDisk(medium: BlockMedium, index: number, slot: PciSlot, { queue }: DeviceWorld): Part {
-  return new VirtioBlock(slot, { events: queue, medium, serial: `iretq-disk${index}` });
+/** One for each CPU that a machine can have. */
+const MAX_DISK_QUEUES = 64;
+
+/** The function of a disk: `--disk`. @param index from 0 */
+export function makeDisk(
+  medium: BlockMedium,
+  index: number,
+  slot: PciSlot,
+  spec: DeviceSpec,
+  world: DeviceWorld,
+): Part {
+  const queues = numberOf("queues", spec.keys.get("queues") ?? "1");
+  if (queues < 1 || queues > MAX_DISK_QUEUES) refuse(`--disk: queues=${queues}: there can be 1 to ${MAX_DISK_QUEUES}`);
+  return new VirtioBlock(slot, { events: world.queue, medium, serial: `iretq-disk${index}`, queues });
 }
