@@ -60,6 +60,33 @@ describe("the examples, in reading order", () => {
   });
 });
 
+describe("the examples about DMA", () => {
+  test("4: three buffers are gathered by one request with one interrupt", () => {
+    const run = iretq("run", example("4-scatter-gather.ts"));
+    expect(run.stdout).toBe(
+      "scattered in memory, gathered by one request\n" +
+        "3 descriptors, 44 bytes, status 0, 1 interrupt; the CPU worked meanwhile\n",
+    );
+    expect(run.status).toBe(0);
+  });
+
+  test("5: without the flush or without the invalidation data is wrong, with both it is right; twice the same", () => {
+    const report = join(folder, "report.json");
+    const hashes = [0, 1].map(() => {
+      const run = iretq("run", example("5-non-coherent.ts"), "--report", report, "--state-hash");
+      expect(run).toMatchObject({
+        status: 0,
+        stdout:
+          "flushed before, invalidated after: right\n" +
+          "not flushed before, invalidated after: wrong, 0\n" +
+          "flushed before, not invalidated after: wrong, 0\n",
+      });
+      return JSON.parse(readFileSync(report, "utf8")).stateHash;
+    });
+    expect(hashes[0]).toBe(hashes[1]);
+  });
+});
+
 describe("one line for every mistake, with the place", () => {
   const cases: [string, string, RegExp][] = [
     ["syntax.ts", `${HEAD}const x = ;\n`, /syntax\.ts:3: Unexpected ";"$/],
