@@ -5,7 +5,7 @@
  *
  * What kernel data lies in TypeScript objects changes between two operations at once, so handlers need no lock for it; what lies in memory does (SpinLock).
  */
-import type { PhysAddr, Vector } from "../base/units.ts";
+import type { Ns, PhysAddr, Vector } from "../base/units.ts";
 import { PageMap } from "../ports/page-map.ts";
 import type { KernelMachine } from "../ports/kernel-machine.ts";
 import {
@@ -205,10 +205,7 @@ export class Kernel {
 
   #gate(vector: Vector): GateInit {
     const name = vector < EXCEPTION_NAMES.length ? EXCEPTION_NAMES[vector]! : `entry ${vector}`;
-    const kernel = this;
-    const address = this.machine.code.place(function* entry() {
-      yield* kernel.#enter(vector);
-    }, name);
+    const address = this.machine.code.place(() => this.#enter(vector), name);
     if (vector === DOUBLE_FAULT) return { address, ist: IST.doubleFault };
     if (vector === 2) return { address, ist: IST.nmi };
     const user = vector === KERNEL_VECTOR.systemCall || vector === 3;
@@ -268,6 +265,10 @@ export class Kernel {
 
   // --- from the gate to the handler -------------------------------------------------------------------------------------------------------------
 
+  /**
+   * The document's `handle_local_apic_interrupt`, but the in-service bit is the hardware's. Each operation passes through all generators between it and
+   * its core: so this is one, and calls others only for what is rare, and for the handler.
+   */
   *#enter(vector: Vector): Task {
     const errorCode = hasErrorCode(vector) ? yield* pop() : 0;
     yield* pushAll();
@@ -277,42 +278,38 @@ export class Kernel {
     const descriptor = this.table.lookUp(cpu, vector);
     if (descriptor === null) yield* this.#default(context);
     else {
-      yield* this.#dispatch(context, descriptor);
-      if (descriptor.maskable && this.#perCpu[cpu]!.chain.length === 0) yield* this.#leave(cpu);
+      const { nested, controller, maskable } = descriptor;
+      const { chain } = this.#perCpu[cpu]!;
+      if (controller !== "8259" || !(yield* this.#isSpuriousPic(vector))) {
+        this.#begin(cpu, descriptor);
+        const began = yield* readClock();
+        if (nested) yield* sti();
+        yield* descriptor.handler(context);
+        if (nested) yield* cli();
+        count(descriptor, (yield* readClock()) - began);
+        if (controller === "local-apic") yield* this.apic.endOfInterrupt();
+        else if (controller === "8259") yield* this.pic.endOfInterrupt(this.pic.irqOf(vector));
+        chain.pop();
+      }
+      // The end of the outermost handler, with interrupts off.
+      if (maskable && chain.length === 0) {
+        if (this.softIrqs.isPending(cpu)) yield* this.softIrqs.run(cpu);
+        if (this.scheduler.wantsSwitch(cpu)) yield* this.scheduler.preempt(cpu);
+      }
     }
     yield* popAll();
   }
 
-  /** The document's `handle_local_apic_interrupt`, but the in-service bit is the hardware's. */
-  *#dispatch(context: InterruptContext, descriptor: InterruptDescriptor): Task {
-    const perCpu = this.#perCpu[context.cpu]!;
-    const { statistics, nested, controller } = descriptor;
-    if (controller === "8259" && (yield* this.#isSpuriousPic(context.vector))) return;
+  #begin(cpu: number, descriptor: InterruptDescriptor): void {
+    const perCpu = this.#perCpu[cpu]!;
     perCpu.chain.push(descriptor);
     if (perCpu.chain.length > perCpu.deepest) perCpu.deepest = perCpu.chain.length;
-    const began = yield* readClock();
-    if (nested) yield* sti();
-    yield* descriptor.handler(context);
-    if (nested) yield* cli();
-    const ns = (yield* readClock()) - began;
-    statistics.count++;
-    statistics.handlerNs += ns;
-    if (ns > statistics.longestNs) statistics.longestNs = ns;
-    if (controller === "local-apic") yield* this.apic.endOfInterrupt();
-    else if (controller === "8259") yield* this.pic.endOfInterrupt(this.pic.irqOf(context.vector));
-    perCpu.chain.pop();
   }
 
   *#isSpuriousPic(vector: Vector): Task<boolean> {
     if (!(yield* this.pic.isSpurious(this.pic.irqOf(vector)))) return false;
     this.spurious++;
     return true;
-  }
-
-  /** The end of the outermost handler, with interrupts off. */
-  *#leave(cpu: number): Task {
-    if (this.softIrqs.isPending(cpu)) yield* this.softIrqs.run(cpu);
-    yield* this.scheduler.preempt(cpu);
   }
 
   /** The document's `default_interrupt_handler`. An exception that nobody handles is the kernel's end. */
@@ -376,4 +373,11 @@ export class Kernel {
   }
 
   static readonly VECTORS = VECTORS;
+}
+
+/** A handler of `descriptor` ran for `ns`. */
+function count({ statistics }: InterruptDescriptor, ns: Ns): void {
+  statistics.count++;
+  statistics.handlerNs += ns;
+  if (ns > statistics.longestNs) statistics.longestNs = ns;
 }

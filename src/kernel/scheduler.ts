@@ -204,8 +204,13 @@ export class Scheduler {
 
   /** At the end of the outermost interrupt, with interrupts off: switches if it is time to. */
   *preempt(cpu: number): Task {
+    if (this.wantsSwitch(cpu)) yield* this.#switch(cpu);
+  }
+
+  /** {@link preempt} would do something. */
+  wantsSwitch(cpu: number): boolean {
     const perCpu = this.#perCpu[cpu]!;
-    if (perCpu.needsSwitch && perCpu.idle !== null) yield* this.#switch(cpu);
+    return perCpu.needsSwitch && perCpu.idle !== null;
   }
 
   /** From the timer's handler: wakes sleepers, and ends the present task's slice. */

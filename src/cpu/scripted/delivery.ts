@@ -183,14 +183,14 @@ export class ScriptedDelivery {
     if (at >= 0) {
       const { view } = memory;
       if (error >= 0) {
-        put(view, at, error);
+        putWord(view, at, error);
         at += 8;
       }
       put(view, at, rip);
-      put(view, at + 8, s.cs);
-      put(view, at + 16, image);
+      putWord(view, at + 8, s.cs);
+      putWord(view, at + 16, image);
       put(view, at + 24, s.rsp);
-      put(view, at + 32, s.ss);
+      putWord(view, at + 32, s.ss);
       return;
     }
     memory.probe(bottom, bytes, user);
@@ -277,6 +277,12 @@ function put(view: DataView, at: number, value: number): void {
   const high = Math.floor(value / TWO32);
   view.setUint32(at, value - high * TWO32, true);
   view.setUint32(at + 4, high, true);
+}
+
+/** 8 bytes that hold a number of 32 bits. */
+function putWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value, true);
+  view.setUint32(at + 4, 0, true);
 }
 
 const get = (view: DataView, at: number): number => view.getUint32(at + 4, true) * TWO32 + view.getUint32(at, true);

@@ -59,15 +59,21 @@ export class ScriptedMemory {
    * through {@link read} and {@link write}. Charges for `bytes` in words of 8.
    */
   direct(linear: number, bytes: number, write: boolean): number {
-    const { costs } = this.#p;
     if (this.#caches !== null || !this.#plain(linear) || linear + bytes > this.#plainEnd) return -1;
-    const first = Math.floor(linear / PAGE);
-    const last = Math.floor((linear + bytes - 1) / PAGE);
-    const { map } = this;
-    if (map.differs && !(map.userByDefault && map.isPlain(first) && map.isPlain(last))) return -1;
-    if (write && (this.#codePages[first] !== 0 || this.#codePages[last] !== 0)) return -1;
+    const last = linear + bytes - 1;
+    if (!this.#isItself(linear, last)) return -1;
+    const codePages = this.#codePages;
+    if (write && (codePages[Math.floor(linear / PAGE)] !== 0 || codePages[Math.floor(last / PAGE)] !== 0)) return -1;
+    const { costs } = this.#p;
     this.cost += (bytes >> 3) * (write ? costs.store : costs.load);
     return linear;
+  }
+
+  /** The pages at both addresses are themselves, for everybody. Asks for marks first: that is one load, and guard pages make most maps differ. */
+  #isItself(first: number, last: number): boolean {
+    const { map } = this;
+    if (map.userByDefault && map.isPlain(Math.floor(first / PAGE)) && map.isPlain(Math.floor(last / PAGE))) return true;
+    return !map.differs;
   }
 
   /** Unsigned value of 1, 2, 4 or 8 bytes. Throws a guest's fault. */
@@ -134,7 +140,7 @@ export class ScriptedMemory {
 
   #translate(linear: number, write: boolean, user: boolean): number {
     const { map } = this;
-    if (linear >= 0 && linear < CANONICAL_END && !map.differs) return linear;
+    if (linear >= 0 && linear < CANONICAL_END && this.#isItself(linear, linear)) return linear;
     const entry = map.entry(Math.floor(linear / PAGE));
     if (entry === null) {
       if (linear < -CANONICAL_END || linear >= CANONICAL_END) raise(EXC.gp, 0);
@@ -242,4 +248,4 @@ const faultCode = (present: number, write: boolean, user: boolean): number =>
   present | (write ? FAULT.write : 0) | (user ? FAULT.user : 0);
 
 /** The bytes lie on two pages. */
-const crosses = (linear: number, bytes: number): boolean => (((linear % PAGE) + PAGE) % PAGE) + bytes > PAGE;
+const crosses = (linear: number, bytes: number): boolean => (linear & (PAGE - 1)) + bytes > PAGE;

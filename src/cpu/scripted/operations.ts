@@ -168,15 +168,23 @@ export class Operations {
       }
       case OP.pushAll: {
         const bottom = s.rsp - PUSH_ALL_BYTES;
-        memory.probe(bottom, PUSH_ALL_BYTES, user);
-        for (let i = 0; i < PUSHED.length; i++) this.#saveRegister(s.rsp - 8 * (i + 1), PUSHED[i]!, user);
+        const at = memory.direct(bottom, PUSH_ALL_BYTES, true);
+        if (at >= 0) this.#saveAll(at + PUSH_ALL_BYTES);
+        else {
+          memory.probe(bottom, PUSH_ALL_BYTES, user);
+          for (let i = 0; i < PUSHED.length; i++) this.#saveRegister(s.rsp - 8 * (i + 1), PUSHED[i]!, user);
+        }
         s.rsp = bottom;
         return 0;
       }
       case OP.popAll: {
         memory.read(s.rsp + PUSH_ALL_BYTES - 8, 4, user);
-        for (let i = 0; i < PUSHED.length; i++)
-          this.#loadRegister(s.rsp + PUSH_ALL_BYTES - 8 * (i + 1), PUSHED[i]!, user);
+        const at = memory.direct(s.rsp, PUSH_ALL_BYTES, false);
+        if (at >= 0) this.#loadAll(at + PUSH_ALL_BYTES);
+        else {
+          for (let i = 0; i < PUSHED.length; i++)
+            this.#loadRegister(s.rsp + PUSH_ALL_BYTES - 8 * (i + 1), PUSHED[i]!, user);
+        }
         s.rsp += PUSH_ALL_BYTES;
         return 0;
       }
@@ -303,6 +311,27 @@ export class Operations {
     const { gpr } = this.#s;
     gpr[2 * register] = this.#memory.readPair(address, user);
     gpr[2 * register + 1] = this.#memory.high;
+  }
+
+  /** All of {@link PUSHED} into RAM that may be written, downwards from offset `end`. */
+  #saveAll(end: number): void {
+    const { gpr } = this.#s;
+    const { view } = this.#memory;
+    for (let i = 0; i < PUSHED.length; i++) {
+      const register = PUSHED[i]!;
+      view.setUint32(end - 8 * i - 8, gpr[2 * register]!, true);
+      view.setUint32(end - 8 * i - 4, gpr[2 * register + 1]!, true);
+    }
+  }
+
+  #loadAll(end: number): void {
+    const { gpr } = this.#s;
+    const { view } = this.#memory;
+    for (let i = 0; i < PUSHED.length; i++) {
+      const register = PUSHED[i]!;
+      gpr[2 * register] = view.getUint32(end - 8 * i - 8, true);
+      gpr[2 * register + 1] = view.getUint32(end - 8 * i - 4, true);
+    }
   }
 
   #special(register: number): number {
