@@ -320,13 +320,12 @@ export class AtapiCd extends AtaDrive<CdOwn> {
     else this.#send(sector * CD_SECTOR, sectors * CD_SECTOR, true);
   }
 
-  /** What the last packet has left, else a unit attention; both are told once (SPC-2, 7.23). */
+  /** What the last packet has left, else a unit attention; both are told once (SPC-2, 7.23): the good end of this packet forgets them. */
   #requestSense(): void {
     const { own } = this.state;
     const told = own.key !== 0 || own.attention === 0;
     const [key, code] = told ? [own.key, own.code] : [SENSE_KEY.unitAttention, own.attention];
     if (!told) own.attention = 0;
-    own.key = own.code = 0;
     this.#reply(senseData(key, code, 0), own.packet[4]!);
   }
 
