@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { HostError } from "../base/assert.ts";
+import { DmaStats } from "../check/dma-stats.ts";
 import { InterruptStats } from "../check/interrupt-stats.ts";
 import { EVENT, EVENTS } from "../ports/events.ts";
+import { BUS_STATUS } from "../ports/initiator.ts";
 import { bdfText, type EventNames } from "./names.ts";
-import { makeReport, type ReportFacts, reportJson } from "./report.ts";
+import { type BoardCounts, makeReport, type ReportFacts, reportJson } from "./report.ts";
 import { reportText, timeText } from "./report-text.ts";
 import { parseLogSelection, TextLog } from "./text-log.ts";
 
@@ -154,5 +156,88 @@ describe("report", () => {
       "1.25 ms",
       "30.1 s",
     ]);
+  });
+});
+
+describe("bus masters in the report", () => {
+  const dma = new DmaStats();
+  dma.event(100, EVENT.doorbell, 0x18, 1, 1, 0, 1, 0);
+  dma.event(200, EVENT.descriptor, 0x18, 1, 0x5000, 4096, 2, 1);
+  dma.event(300, EVENT.dmaWrite, 0x18, 0x9000, 4096, BUS_STATUS.ok, 3, 2);
+  dma.event(300, EVENT.dmaRead, 0x18, 0x9000, 16, BUS_STATUS.ok, 4, 2);
+  dma.event(300, EVENT.dmaRead, 0x18, 0x9000, 16, BUS_STATUS.iommuFault, 5, 2);
+  dma.event(2600, EVENT.completion, 0x18, 1, 4096, 3, 6, 2);
+  const counts: BoardCounts = {
+    iommu: [
+      {
+        name: "vtd",
+        iotlbHits: 5,
+        iotlbMisses: 2,
+        faults: 3,
+        remappedInterrupts: 7,
+        postedInterrupts: 1,
+        blockedInterrupts: 4,
+        faultsNotRecorded: 6,
+      },
+    ],
+    caches: [{ cpu: 0, l1: 10, lastLevel: 3, otherCpu: 2, memory: 5, writeBacks: 1, invalidated: 8 }],
+    bus: {
+      policy: "weighted",
+      bandwidth: 4_194_304,
+      shares: [
+        { name: "edu", guaranteed: 2048, bytes: 1024, bursts: 16, waitedNs: 1500 },
+        { name: "idle", guaranteed: 0, bytes: 0, bursts: 0, waitedNs: 0 },
+      ],
+    },
+  };
+  const report = makeReport({ ...facts, ...counts }, new InterruptStats(1), names, dma);
+  /** Cells of the lines that begin with `first`. */
+  const rows = (first: string): string[][] =>
+    reportText(report)
+      .filter(line => line.startsWith(first))
+      .map(line => line.split(/ {2,}/));
+
+  test("the JSON has the documented fields", () => {
+    const json = JSON.parse(reportJson(report));
+    expect(json).toMatchObject(counts);
+    expect(json.dma).toEqual([
+      {
+        requester: "00:03.0",
+        name: "00:03.0",
+        reads: { accesses: 1, bytes: 16 },
+        writes: { accesses: 1, bytes: 4096 },
+        failures: { masterAborts: 0, targetAborts: 0, iommuFaults: 1, disabled: 0 },
+        queues: [
+          {
+            queue: 1,
+            doorbells: 1,
+            descriptors: 1,
+            completions: 1,
+            errors: 1,
+            bytes: 4096,
+            latencyNs: { count: 1, min: 2500, p50: expect.any(Number), p99: expect.any(Number), max: 2500 },
+          },
+        ],
+      },
+    ]);
+  });
+
+  test("a row per bus master and one per queue", () => {
+    expect(rows("00:03.0")).toEqual([
+      ["00:03.0", "16", "4.00 KiB", "2", "1 IOMMU fault"],
+      ["00:03.0 1", "1", "1", "1", "1", "4.00 KiB", expect.stringMatching(/ us$/), expect.any(String), "2.50 us"],
+    ]);
+  });
+
+  test("remapping hardware, caches and the bus say what they counted; who never had the bus has no row", () => {
+    const lines = reportText(report);
+    expect(lines).toContain(
+      "vtd: IOTLB 5 hits, 2 misses; faults: 3; interrupts: 7 remapped, 1 posted, 4 blocked (6 not recorded)",
+    );
+    expect(rows("CPU 0")).toEqual([["CPU 0", "10", "3", "2", "5", "1", "8"]]);
+    expect(lines).toContain("bus: weighted, 4.00 MiB/s");
+    // 1 KiB of the 5.12 KiB that 1.25 ms are worth.
+    expect(rows("edu")).toEqual([["edu", "1.00 KiB", "19.5 %", "16", "1.50 us", "2.00 KiB/s"]]);
+    expect(rows("idle")).toEqual([]);
   });
 });
