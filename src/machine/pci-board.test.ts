@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { HostError } from "../base/assert.ts";
 import { MIB } from "../base/units.ts";
+import { VirtioConsole } from "../devices/virtio/virtio-console.ts";
 import { dump } from "../pci/board.testing.ts";
 import { walk } from "../pci/topology.ts";
 import { FakeProcessor } from "./fake-processor.ts";
@@ -158,5 +159,52 @@ describe("--device", () => {
     expect(() => board("root-port", "edu,bus=rp0", "edu,bus=rp0")).toThrow(/no place is left/);
     expect(() => board(...new Array<string>(7).fill("root-port"))).toThrow(/at most 6/);
     expect(() => board("edu,id=a", "edu,id=a")).toThrow(/id a is taken/);
+  });
+});
+
+describe("disks and consoles", () => {
+  const source = { name: "zeros", bytes: 1 << 16, read: () => {} };
+  const withDisks = (...disks: Record<string, string>[]): Pc =>
+    new Pc({
+      ...{ cpus: 1, memory: 4 * MIB, image },
+      devices: ["root-port,id=rp", "edu"].map(parseDevice),
+      disks: disks.map(keys => ({ source, keys: new Map(Object.entries(keys)) })),
+      makeProcessor: given => new FakeProcessor(given.index, () => {}, !given.bsp),
+    });
+  const BLOCK = 0x10421af4;
+
+  test("a disk goes where its keys say, with so many queues (VIRTIO 1.2, 5.2.4), and is called by its id", () => {
+    const pc = withDisks({}, { addr: "2", queues: "3" }, { bus: "rp", id: "behind" });
+    // The one that has a wish comes first; edu and the disk without one take the next places.
+    expect([config(pc, EDU), config(pc, 0x1000), config(pc, 0x1800)]).toEqual([0x11e81234, BLOCK, BLOCK]);
+    expect(walk(pc.pci.root).some(({ bus, devfn }) => bus === 1 && devfn === 0)).toBe(true);
+    expect(pc.parts.some(({ name }) => name === "behind")).toBe(true);
+    // num_queues lies at 34 of the device configuration, in the fourth page of BAR 0.
+    const bar = config(pc, 0x1010) & ~15;
+    const offset = [...Array(64).keys()]
+      .map(n => config(pc, 0x1000 + 4 * n))
+      .findIndex(w => ((w >>> 24) & 255) === 4 && (w & 255) === 9);
+    const device = config(pc, 0x1000 + 4 * offset + 8);
+    expect(pc.space.read((bar >>> 0) + device + 34, 2)).toBe(3);
+  });
+  test("what a disk cannot have is one line", () => {
+    expect(() => withDisks({ queues: "0" })).toThrow(new HostError("--disk: queues=0: there can be 1 to 64", 64));
+    expect(() => withDisks({ queues: "65" })).toThrow("there can be 1 to 64");
+    expect(() => withDisks({ queues: "x" })).toThrow("queues=x is no number");
+    expect(() => withDisks({ bus: "none" })).toThrow("there is no root port none");
+    expect(() => withDisks({ addr: "0" })).toThrow("the place addr=0 is taken");
+  });
+  test("a console takes the keys when input=on says so; two of them are one too many", () => {
+    const typed = (...devices: string[]): number[] => {
+      const pc = board(...devices);
+      pc.type([65, 66]);
+      const made = pc.parts.find(part => part instanceof VirtioConsole);
+      return made instanceof VirtioConsole ? made.state.device.own.input : [];
+    };
+    expect(typed("virtio-console,input=on")).toEqual([65, 66]);
+    expect(typed("virtio-console,input=off")).toEqual([]);
+    expect(typed("virtio-console")).toEqual([]);
+    expect(() => board("virtio-console,input=on", "virtio-console,input=on")).toThrow("two want the keys");
+    expect(() => board("virtio-console,input=yes")).toThrow("input=yes is neither on nor off");
   });
 });
