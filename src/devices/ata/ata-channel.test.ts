@@ -142,7 +142,7 @@ describe("two drives, INTRQ", () => {
 
 describe("resets and diagnostics", () => {
   it("SRST: busy while it is held and after it, then the signature, device 0 and no interrupt (9.3)", () => {
-    rig.command(PRIMARY, 0xe1, [0, 9, 9, 9, 9, 0xf0]);
+    rig.command(PRIMARY, 0xe1, [0, 9, 9, 9, 9, 0xe0]);
     rig.out(PRIMARY.control, 4);
     rig.run(10e6);
     expect(rig.status(PRIMARY)).toBe(0x80);

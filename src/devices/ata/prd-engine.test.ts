@@ -251,7 +251,10 @@ describe("how a transfer ends (3.1)", () => {
     rig.out(PRIMARY.control, 0);
     rig.run(3e6);
     expect([bmi(), rig.board.space.read(0x10001, 1)]).toEqual([1, 0]);
-    rig.command(PRIMARY, 0xc8, [0, 1, 9]);
+    // The first sector of READ DMA by cylinder, head and sector: SRST has left LBA off, and nobody writes the device register.
+    rig.out(PRIMARY.command + 2, 1);
+    rig.out(PRIMARY.command + 3, 10);
+    rig.out(PRIMARY.command + 7, 0xc8);
     rig.run(55_000 + 256 * 600 - 1);
     expect(bmi()).toBe(1);
     rig.run(1);
