@@ -60,6 +60,8 @@ describe("the state at entry", () => {
   test("32-bit protected mode at the address in XEN_ELFNOTE_PHYS32_ENTRY (18) of owner Xen, flat, paging off", () => {
     expect(load(PVH).entry).toMatchObject({ mode: "protected", eip: ENTRY });
     expect(load(kernel(32, note("Xen", 18, ADDRESS))).entry.eip).toBe(ENTRY);
+    // Only EBX says anything.
+    expect(load(PVH).entry.eax).toBe(0);
   });
 
   test.each([
@@ -99,7 +101,10 @@ describe("struct hvm_start_info, in EBX", () => {
   test("one module, the initrd: address and size", () => {
     expect(u32(info + 12)).toBe(1);
     const list = u64(info + 16);
-    expect(u64(list + 8)).toBe(6000);
+    // struct hvm_modlist_entry: paddr, size, cmdline_paddr, reserved.
+    expect([u64(list + 8), u64(list + 16), u64(list + 24)]).toEqual([6000, 0, 0]);
+    // Bytes of memory that the kernel takes with it are the kernel's.
+    expect(u64(list)).toBeGreaterThanOrEqual(0x1000000 + 0x100);
     expect([memory[u64(list)], memory[u64(list) + 5999]]).toEqual([0x33, 0x33]);
     const none = load(PVH);
     const page = none.pieces.find(({ address }) => address === none.entry.ebx)!.bytes;
@@ -121,6 +126,9 @@ describe("struct hvm_start_info, in EBX", () => {
     ]);
     expect(map).toContainEqual([MIB, 63 * MIB, 1]);
     expect(map).toContainEqual([0xf0000, 0x10000, 2]);
-    expect(map.every(([, , type]) => type === 1 || type === 2)).toBe(true);
+    // RAM, reserved, ACPI data: as E820 numbers them. The entry's and the structure's last words are reserved.
+    expect(new Set(map.map(([, , type]) => type))).toEqual(new Set([1, 2]));
+    expect(map.map((_, i) => u32(table + i * 24 + 20))).toEqual(map.map(() => 0));
+    expect(u32(info + 52)).toBe(0);
   });
 });
