@@ -6,6 +6,7 @@
  */
 export { HostError, ModelBug } from "./base/assert.ts";
 export * from "./base/units.ts";
+export { DmaStats } from "./check/dma-stats.ts";
 export { InterruptStats } from "./check/interrupt-stats.ts";
 export { makeReport, type Report, reportJson } from "./export/report.ts";
 export { reportText } from "./export/report-text.ts";

@@ -2,6 +2,7 @@
 import { AddressSpace } from "../memory/address-space.ts";
 import { BusMaster } from "../memory/bus-master.ts";
 import { Ram } from "../memory/ram.ts";
+import type { JoinBus } from "../ports/bus-share.ts";
 import type { DmaChannel, DmaClient } from "../ports/dma-request.ts";
 import type { LinePin } from "../ports/line.ts";
 import { Clock } from "../sim/clock.ts";
@@ -90,12 +91,13 @@ export class DmaRig {
   /** What the devices saw, in order. */
   readonly log: string[] = [];
 
-  constructor() {
+  /** @param joinBus of a modelled bus */
+  constructor(joinBus: ((queue: EventQueue) => JoinBus) | null = null) {
     const space = new AddressSpace(this.ram);
     space.mapRam("RAM", 0, RIG_RAM, 0);
-    const { trace } = this;
+    const { trace, queue } = this;
     const master = new BusMaster(0xf8, { space, msi: { msi: () => {} }, trace, remap: null } as never);
-    this.pair = new I8237Pair({ queue: this.queue, master });
+    this.pair = new I8237Pair({ queue, master, ...(joinBus === null ? {} : { joinBus: joinBus(queue) }) });
     this.devices = this.pair.channels.map(channel =>
       channel.number === 4 ? null : new RigDevice(channel, text => this.log.push(text)),
     );
