@@ -7,7 +7,8 @@
  * Every row is a guest of guests/bench that prints BEGIN, does n units and prints DONE. n is chosen so that a run takes about a second. Here, only the
  * second half of the units is timed, when the host's compiler has warmed up; QEMU's warm-up takes milliseconds, so its whole run counts. The
  * machine is watched as the command watches it, by the statistics that make the report. The row `linux` is another: a whole boot, in CPU seconds
- * (linux-row.ts). Run it on an idle machine and compare ratios, not figures of different days.
+ * (linux-row.ts); those of scripted cores have no guest: `npm run bench -- scripted` (scripted-rows.ts). Run it on an idle machine and compare ratios,
+ * not figures of different days.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -16,6 +17,7 @@ import { MIB } from "../src/base/units.ts";
 import { InterruptStats } from "../src/check/interrupt-stats.ts";
 import { Pc } from "../src/machine/pc.ts";
 import { LINUX_ROW, linuxRow } from "./linux-row.ts";
+import { SCRIPTED_ROWS, scriptedRows } from "./scripted-rows.ts";
 
 type Guest = {
   readonly name: string;
@@ -161,7 +163,7 @@ function figure(value: number): string {
 
 async function main(): Promise<void> {
   const wanted = process.argv.slice(2);
-  const rows = [...guests.map(rowName), LINUX_ROW];
+  const rows = [...guests.map(rowName), LINUX_ROW, ...SCRIPTED_ROWS];
   const unknown = wanted.filter(name => !rows.includes(name));
   if (unknown.length > 0) {
     console.error(`no such row: ${unknown.join(", ")}; there are ${rows.join(", ")}`);
@@ -170,7 +172,8 @@ async function main(): Promise<void> {
   }
   if (!qemuInstalled) console.log("qemu-system-x86_64 is not installed: no comparison");
   if (wanted.length === 0 || wanted.includes(LINUX_ROW)) for (const line of linuxRow(RUNS)) console.log(line);
-  if (wanted.length > 0 && wanted.every(name => name === LINUX_ROW)) return;
+  for (const line of await scriptedRows(wanted, RUNS)) console.log(line);
+  if (wanted.length > 0 && wanted.every(name => name === LINUX_ROW || SCRIPTED_ROWS.includes(name))) return;
   console.log(
     `${"row".padEnd(12)}${"iretq /s".padStart(12)}${"M instr/s".padStart(12)}${"QEMU TCG /s".padStart(14)}${"ratio".padStart(8)}  unit`,
   );
