@@ -25,6 +25,7 @@ export * from "./drivers/keyboard.ts";
 export * from "./drivers/rtc.ts";
 export * from "./drivers/timers.ts";
 export * from "./drivers/uart.ts";
+export * from "./interrupt-remapping.ts";
 export * from "./interrupt-table.ts";
 export * from "./io-apic.ts";
 export * from "./iommu-domain.ts";

@@ -290,13 +290,14 @@ export class IommuUnit {
     yield* this.submit([[type, INTERRUPT_DESCRIPTOR.index.put(0, index), 0, 0]]);
   }
 
-  /** The interrupt remapping table lies at `table`, 256 entries; messages in the old format are refused from now on. */
+  /** The interrupt remapping table lies at `table`, 256 entries; interrupts in the old format pass as they are (CFI). */
   *enableInterruptRemapping(table: PhysAddr): Task {
     const { base } = this.#o;
     yield* store32(base + VTD.IRTA, (table % WORD) + 7);
     yield* store32(base + VTD.IRTA + 4, Math.floor(table / WORD));
     yield* this.#command(GCMD.setInterruptTable.mask);
     yield* this.submit([[DESCRIPTOR_TYPE.interrupt, 0, 0, 0]]);
+    yield* this.#command(GCMD.compatibleInterrupts.mask);
     yield* this.#command(GCMD.interruptRemapping.mask);
   }
 

@@ -10,6 +10,7 @@ import { I8237Driver } from "../drivers/i8237.ts";
 import { IdeDriver } from "../drivers/ide.ts";
 import { IoatDriver, pairSegments } from "../drivers/ioat.ts";
 import { type IommuDomain, IommuUnit } from "../iommu-domain.ts";
+import { RemappingComposer } from "../interrupt-remapping.ts";
 import { PciFunction } from "../pci.ts";
 import { codeOf, dmaRun, type DmaRig, fill, pattern, readBytes } from "./dma-rig.testing.ts";
 
@@ -238,5 +239,45 @@ describe("IDE", () => {
       run.events.filter(({ kind, time }) => kind === wanted && time >= marks[0]! && time < marks[1]!).length;
     // Table, direction, old bits; six registers of the disk; start; stop, acknowledge.
     expect([count(EVENT.portWrite), count(EVENT.portRead), count(EVENT.interrupt)]).toEqual([5 * 12, 5 * 2, 5]);
+  });
+});
+
+describe("interrupt remapping", () => {
+  test("the engine's message goes by a table entry, also after a move to another CPU; another requester's does not", () => {
+    const seen: unknown[] = [];
+    const options = { cpus: 2, devices: [IOAT_PLACE], board: { iommu: parseIommu("vtd") } };
+    const { run } = dmaRun(
+      options,
+      function* (rig) {
+        yield* rig.kernel.waitForAll();
+        const unit = new IommuUnit({ base: VTD_BASE, memory: rig.memory });
+        yield* unit.initialise();
+        const domain = yield* unit.createDomain();
+        yield* unit.configureDeviceIommu(5 << 3, domain);
+        const composer = yield* RemappingComposer.create(unit);
+        const driver = new IoatDriver(new PciFunction(0, 5), rig.device({ domain }), { composer });
+        yield* driver.begin(rig.kernel);
+        const at = rig.memory.allocate(256);
+        const copy = (): Task => driver.copy([{ address: at, bytes: 64 }], [{ address: at + 128, bytes: 64 }]);
+        yield* copy();
+        const irq = rig.kernel.irqs.irqs.find(({ name }) => name === "ioat")!;
+        yield* rig.kernel.irqs.move(irq, 1);
+        // The handler runs there now, and wakes this one.
+        yield* copy();
+        seen.push(driver.interrupts);
+        // The message of entry 0, sent by somebody else: source validation refuses it.
+        rig.machine.message(0xfee00010, 0, 0x99);
+        seen.push((yield* unit.takeFaults()).map(({ reason, requester }) => [reason, requester]));
+      },
+      [EVENT.irqRemap, EVENT.interrupt],
+    );
+    const remapped = run.events.filter(({ kind }) => kind === EVENT.irqRemap);
+    // Index, and the CPU as the xAPIC destination.
+    expect(remapped.map(({ a, c }) => [a, c])).toEqual([
+      [0, 0],
+      [0, 1],
+    ]);
+    // 5.1.4.1: 26h, verification failure.
+    expect(seen).toEqual([2, [[0x26, 0x99]]]);
   });
 });

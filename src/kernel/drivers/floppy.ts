@@ -8,7 +8,7 @@ import { type ChannelStatus, DmaChannel, type DmaController } from "../dma/chann
 import { DIRECTION, type Direction } from "../dma/coherence.ts";
 import { type DmaDevice, throwOnError } from "../dma/device.ts";
 import { DmaError, demand } from "../dma/errors.ts";
-import { waitUntil } from "../dma/wait.ts";
+import { Completion } from "../dma/wait.ts";
 import type { Kernel } from "../kernel.ts";
 import type { I8237Driver } from "./i8237.ts";
 
@@ -37,8 +37,7 @@ export class FloppyDriver implements DmaController {
   #command: readonly number[] = [];
   /** The interrupt that is awaited ends a seek or a reset: it has no result phase. */
   #seeking = false;
-  #done = false;
-  #status = 0;
+  #end: Completion | null = null;
   #cylinder = -1;
 
   /** @param dma with a mask of 24 bits and a boundary of 64 KiB */
@@ -55,12 +54,13 @@ export class FloppyDriver implements DmaController {
 
   /** Resets the chip, and moves the heads of drive 0 to track 0. Throws EIO when there is no drive. */
   *begin(kernel: Kernel, cpu = 0): Task {
+    const end = (this.#end = new Completion(kernel));
     yield* kernel.irqs.request(kernel.isaSource(IRQ), { name: "floppy", handler: () => this.#handle(), cpu });
     const on = FDC_DOR.dmaGate.mask | FDC_DOR.motors.put(0, 1);
     this.#expectSeek();
     yield* out8(BASE + FDC.dor, 0);
     yield* out8(BASE + FDC.dor, on | FDC_DOR.notReset.mask);
-    yield* waitUntil(() => this.#done);
+    yield* end.wait();
     // The reset is reported for every drive (datasheet, "Reset").
     for (let drive = 0; drive < DRIVES; drive++) yield* this.#sense();
     yield* out8(BASE + FDC.ccr, 0);
@@ -100,21 +100,20 @@ export class FloppyDriver implements DmaController {
     const first = direction === DIRECTION.fromDevice ? COMMAND.read : COMMAND.write;
     const place = [cylinder, head, (sector % sectors) + 1, SIZE_CODE, sectors, GAP, 0xff];
     this.#command = [first, HEAD_DRIVE.head.put(0, head), ...place];
+    const end = this.#end!;
+    let status = 0;
     const mapping = yield* this.#dma.map(address, count * SECTOR, direction);
     try {
-      this.#done = false;
-      const onCompletion = (_: DmaChannel, status: number): undefined => {
-        this.#status = status;
-        this.#done = true;
-      };
+      end.begin();
+      const onCompletion = (_: DmaChannel, result: number): Task => end.complete(result);
       const segment = { bus: mapping.bus, bytes: count * SECTOR };
       yield* this.channel.configure(0, direction, segment, { regions: [mapping.region], onCompletion });
       yield* this.channel.startDmaTransfer();
-      yield* waitUntil(() => this.#done);
+      status = yield* end.wait();
     } finally {
       yield* this.#dma.unmap(mapping);
     }
-    throwOnError(this.#status, `sector ${sector}: status ${this.channel.errorFlags.toString(16)}`);
+    throwOnError(status, `sector ${sector}: status ${this.channel.errorFlags.toString(16)}`);
   }
 
   // --- the chip ---------------------------------------------------------------------------------------------------------------------------------
@@ -147,19 +146,19 @@ export class FloppyDriver implements DmaController {
     this.interrupts++;
     if (!this.#seeking) return yield* this.channel.handleInterrupt();
     this.#seeking = false;
-    this.#done = true;
+    yield* this.#end!.complete(0);
     return true;
   }
 
   #expectSeek(): void {
     this.#seeking = true;
-    this.#done = false;
+    this.#end!.begin();
   }
 
   *#seek(command: readonly number[], cylinder: number): Task {
     this.#expectSeek();
     for (const byte of command) yield* this.#send(byte);
-    yield* waitUntil(() => this.#done);
+    yield* this.#end!.wait();
     const [st0, at] = yield* this.#sense();
     if (ST0.code.of(st0) !== CODE.normal || at !== cylinder)
       throw new DmaError("EIO", `the drive does not reach cylinder ${cylinder}: ST0 ${st0.toString(16)}`);

@@ -23,7 +23,7 @@ import { type ChannelStatus, DmaChannel, type DmaController, TRANSFER_MODE } fro
 import { DIRECTION, type Direction, writeBarrier } from "../dma/coherence.ts";
 import { type CoherentBuffer, type DmaDevice, type Segment, throwOnError } from "../dma/device.ts";
 import { DmaError, demand } from "../dma/errors.ts";
-import { waitUntil } from "../dma/wait.ts";
+import { Completion } from "../dma/wait.ts";
 import type { Kernel } from "../kernel.ts";
 import type { PciFunction } from "../pci.ts";
 
@@ -42,8 +42,7 @@ export class IdeDriver implements DmaController {
   #busMaster = 0;
   #table: CoherentBuffer | null = null;
   #sector = 0;
-  #done = false;
-  #status = 0;
+  #end: Completion | null = null;
 
   /** @param dma with a mask of 32 bits and a boundary of 64 KiB */
   constructor(fn: PciFunction, dma: DmaDevice) {
@@ -55,6 +54,7 @@ export class IdeDriver implements DmaController {
   *begin(kernel: Kernel, cpu = 0): Task {
     if ((yield* this.#fn.identity()) !== PIIX_IDE_DEVICE * 65536 + PIIX_IDE_VENDOR)
       throw new DmaError("EIO", "there is no PIIX4 IDE function");
+    this.#end = new Completion(kernel);
     yield* this.#fn.enable();
     this.#busMaster = ((yield* this.#fn.read(CONFIG.bar + 4 * BUS_MASTER_BAR, 4)) & ~3) >>> 0;
     this.#table = yield* this.#dma.allocateCoherent(REGIONS * PRD_BYTES);
@@ -72,6 +72,8 @@ export class IdeDriver implements DmaController {
   }
 
   *#move(sector: number, list: readonly Segment[], direction: Direction): Task {
+    const end = this.#end!;
+    let status = 0;
     const mapping = yield* this.#dma.mapSg(list, direction);
     try {
       const { segments, regions } = mapping;
@@ -82,18 +84,15 @@ export class IdeDriver implements DmaController {
         bytes,
       }));
       this.#sector = sector;
-      this.#done = false;
-      const onCompletion = (_: DmaChannel, status: number): undefined => {
-        this.#status = status;
-        this.#done = true;
-      };
+      end.begin();
+      const onCompletion = (_: DmaChannel, result: number): Task => end.complete(result);
       yield* this.channel.configureScatterGatherDma(steps, { regions, onCompletion }, direction);
       yield* this.channel.startDmaTransfer();
-      yield* waitUntil(() => this.#done);
+      status = yield* end.wait();
     } finally {
       yield* this.#dma.unmapSg(mapping);
     }
-    throwOnError(this.#status, `sector ${sector}: status and error ${this.channel.errorFlags.toString(16)}`);
+    throwOnError(status, `sector ${sector}: status and error ${this.channel.errorFlags.toString(16)}`);
   }
 
   // --- a controller -----------------------------------------------------------------------------------------------------------------------------

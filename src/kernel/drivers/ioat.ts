@@ -19,7 +19,7 @@ import {
   IOAT_STATUS,
   IOAT_VENDOR,
 } from "../../devices/ioat.regs.ts";
-import { load8, load16, load32, store8, store16, store32, store64, type Task } from "../../ports/task.ts";
+import { load8, load32, store8, store16, store32, store64, type Task } from "../../ports/task.ts";
 import {
   type ChannelStatus,
   DmaChannel,
@@ -30,7 +30,7 @@ import {
 import { DIRECTION, readBarrier, writeBarrier } from "../dma/coherence.ts";
 import { type BusSegment, type CoherentBuffer, type DmaDevice, type Segment, throwOnError } from "../dma/device.ts";
 import { DmaError, demand } from "../dma/errors.ts";
-import { waitUntil } from "../dma/wait.ts";
+import { Completion } from "../dma/wait.ts";
 import { msixSource } from "../irq.ts";
 import type { Kernel } from "../kernel.ts";
 import { directComposer, type MessageComposer } from "../message.ts";
@@ -73,6 +73,7 @@ export class IoatDriver implements DmaController {
   readonly #dma: DmaDevice;
   readonly #options: IoatDriverOptions;
   readonly #size: number;
+  #end: Completion | null = null;
   #registers = 0;
   #capacity = 0;
   #ring: CoherentBuffer | null = null;
@@ -95,6 +96,7 @@ export class IoatDriver implements DmaController {
   *begin(kernel: Kernel): Task {
     if ((yield* this.#fn.identity()) !== IOAT_DEVICE * 65536 + IOAT_VENDOR)
       throw new DmaError("EIO", "there is no I/OAT engine");
+    this.#end = new Completion(kernel);
     yield* this.#fn.enable();
     const base = yield* this.#fn.memoryBar(0);
     this.#registers = base + IOAT_CHANNEL_BYTES;
@@ -200,11 +202,6 @@ export class IoatDriver implements DmaController {
     return yield* this.channel.handleInterrupt();
   }
 
-  /** The document's error register, when somebody wants to see it at rest. */
-  *count(): Task<number> {
-    return yield* load16(this.#registers + IOAT_CHANNEL.count);
-  }
-
   // --- copies -----------------------------------------------------------------------------------------------------------------------------------
 
   /** Copies one list of buffers into another and waits for it. Throws EINVAL, EBUSY, ENOMEM, EIO. */
@@ -227,13 +224,11 @@ export class IoatDriver implements DmaController {
   }
 
   *#run(steps: readonly DmaDescriptor[], regions: DmaChannel["regions"]): Task {
-    let status: number | null = null;
-    const onCompletion = (_: DmaChannel, result: number): undefined => {
-      status = result;
-    };
+    const end = this.#end!;
+    end.begin();
+    const onCompletion = (_: DmaChannel, result: number): Task => end.complete(result);
     yield* this.channel.configureScatterGatherDma(steps, { regions, onCompletion });
     yield* this.channel.startDmaTransfer();
-    yield* waitUntil(() => status !== null);
-    throwOnError(status ?? 0, `copy: CHANERR ${this.channel.errorFlags.toString(16)}`);
+    throwOnError(yield* end.wait(), `copy: CHANERR ${this.channel.errorFlags.toString(16)}`);
   }
 }
