@@ -182,7 +182,7 @@ function addRunOptions(command: Command, cpus: string, memory: string): Command 
     .option("--without <list>", WITHOUT)
     .option("--gdb <port>", "wait for gdb on 127.0.0.1 (0: any free port) and let it control the run")
     .option("--iommu <vtd,key=value>", "remapping hardware for DMA and interrupts: Intel VT-d")
-    .option("--caches <kind>", "model caches: coherent, or noncoherent with devices; Linux boots some 8 times slower")
+    .option("--caches <kind>", "model caches: coherent, or noncoherent with devices; Linux boots 6 to 8 times slower")
     .option("--store-buffer", "with --caches: a store buffer in each CPU")
     .option("--bus <key=value>", "a bus that devices wait for: bandwidth=16M,policy=weighted,turnaround=30ns")
     .option(

@@ -110,17 +110,17 @@ test("a long trace leaves in pieces and reads as one", () => {
 
 test("what remapping hardware did lies on the track of the device, in the flow of the request; invalidations have a track of their own", () => {
   const { events, tracks } = record(trace => {
-    trace.event(10, EVENT.doorbell, 0xf118, 0, 1, 0, 1, 0);
-    trace.event(20, EVENT.iommuMiss, 0xf118, 0x5000, 3, 1, 2, 1);
-    trace.event(20, EVENT.iommuFault, 0xf118, 0x5000, 6, 1, 3, 2);
-    trace.event(30, EVENT.irqRemap, 0xf118, 7, 0x41, 1, 4, 1);
+    trace.event(10, EVENT.doorbell, 0x1000, 0, 1, 0, 1, 0);
+    trace.event(20, EVENT.iommuMiss, 0x1000, 0x5000, 3, 1, 2, 1);
+    trace.event(20, EVENT.iommuFault, 0x1000, 0x5000, 6, 1, 3, 2);
+    trace.event(30, EVENT.irqRemap, 0x1000, 7, 0x41, 1, 4, 1);
     trace.event(40, EVENT.iommuInvalidate, 0, 0x12, 3, 0x6000, 5, 0);
   });
   expect(events.map(({ track, name, flows }) => [track, name, flows])).toEqual([
     ["queue 0", "doorbell 0x01", [1]],
-    ["disk 61720", "IOTLB miss", [1]],
-    ["disk 61720", "IOMMU fault 0x06", [1]],
-    ["disk 61720", "remapped to 0x41", [1]],
+    ["disk 4096", "IOTLB miss", [1]],
+    ["disk 4096", "IOMMU fault 0x06", [1]],
+    ["disk 4096", "remapped to 0x41", [1]],
     ["invalidations", "invalidate 0x12", [5]],
   ]);
   expect([...tracks.values()].some(({ name }) => name.startsWith("CPU") && name !== "CPUs")).toBe(false);
