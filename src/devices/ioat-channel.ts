@@ -124,6 +124,8 @@ export class IoatChannel {
   /** Observation only: the doorbell, and the descriptors of the batch. */
   #doorbell: CauseId = 0;
   readonly #causes = new Float64Array(BATCH);
+  /** Grows when the batch is dropped: a descriptor may write to the channel's own registers. */
+  #dropped = 0;
 
   /** @param join gives a share of the modelled bus, which tells `done`; null where there is none */
   constructor(
@@ -149,6 +151,7 @@ export class IoatChannel {
     this.#batchEnd.cancel();
     this.#share?.cancel();
     this.#doorbell = 0;
+    this.#dropped++;
   }
 
   // --- registers ------------------------------------------------------------------------------------------------------------------------------------
@@ -257,6 +260,7 @@ export class IoatChannel {
     else if (IOAT_COMMAND.abort.on(value)) {
       this.#batchEnd.cancel();
       this.#share?.cancel();
+      this.#dropped++;
       s.batch = 0;
       s.status = IOAT_STATUS.halted;
       this.#complete();
@@ -363,7 +367,9 @@ export class IoatChannel {
         break;
       }
       const cause = this.#causes[slot]!;
+      const dropped = this.#dropped;
       const error = this.#operations.carryOut(slot, cause);
+      if (dropped !== this.#dropped) return;
       const size = this.#operations.size(slot);
       const done = this.#host.tell(EVENT.completion, this.#index, error === 0 ? size : 0, error, cause);
       if (error !== 0) {

@@ -7,6 +7,7 @@
  */
 import type { CauseId } from "../base/units.ts";
 import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
+import { NO_SNOOP } from "../ports/pci.ts";
 import {
   IOAT_DESCRIPTOR,
   IOAT_DESCRIPTOR_BYTES,
@@ -23,15 +24,12 @@ import {
 export interface IoatMemory {
   read(address: number, into: Uint8Array, offset: number, length: number, cause: CauseId, noSnoop: boolean): BusStatus;
   write(address: number, from: Uint8Array, offset: number, length: number, cause: CauseId, noSnoop: boolean): BusStatus;
-  /** Memory to memory; afterwards {@link copyFailedReading} says which half of a failed one failed. */
+  /** Memory to memory, by bits of {@link NO_SNOOP}; afterwards {@link copyFailedReading} says which half of a failed one failed. */
   copy(source: number, target: number, length: number, cause: CauseId, noSnoop: number): BusStatus;
   readonly copyFailedReading: boolean;
   /** Greatest size of a transfer in bytes. */
   readonly capacity: number;
 }
-
-/** Bits of {@link IoatMemory.copy}. */
-export const NO_SNOOP = { source: 1, target: 2 } as const;
 
 export const IOAT_ADDRESS_LIMIT = 2 ** 52;
 const WORD = 2 ** 32;

@@ -30,7 +30,6 @@ import {
   IOAT_VERSION,
 } from "./ioat.regs.ts";
 import { IoatChannel, type IoatChannelState, type IoatHost } from "./ioat-channel.ts";
-import { NO_SNOOP } from "./ioat-operations.ts";
 
 /** log2 of the greatest transfer: 1 MiB. */
 const CAPACITY_LOG2 = 20;
@@ -53,10 +52,9 @@ export type IoatState = {
 export class Ioat extends PciFunction<IoatState> implements IoatHost {
   readonly window: Window;
   readonly capacity = 2 ** CAPACITY_LOG2;
-  copyFailedReading = false;
   readonly #channels: readonly IoatChannel[];
   readonly #port: MasterPort | null;
-  #buffer = new Uint8Array(0);
+  copyFailedReading = false;
   readonly #msix: Msix;
 
   /** Throws {@link HostError} (64) for an impossible number of channels. */
@@ -131,11 +129,10 @@ export class Ioat extends PciFunction<IoatState> implements IoatHost {
   }
 
   copy(source: number, target: number, length: number, cause: CauseId, noSnoop: number): BusStatus {
-    if (this.#buffer.length < length) this.#buffer = new Uint8Array(length <= 4096 ? 4096 : this.capacity);
-    const status = this.read(source, this.#buffer, 0, length, cause, (noSnoop & NO_SNOOP.source) !== 0);
-    this.copyFailedReading = status !== BUS_STATUS.ok;
-    if (status !== BUS_STATUS.ok) return status;
-    return this.write(target, this.#buffer, 0, length, cause, (noSnoop & NO_SNOOP.target) !== 0);
+    this.dmaCause = cause;
+    const status = this.dmaCopy(source, target, length, noSnoop);
+    this.copyFailedReading = status === BUS_STATUS.disabled || this.#port!.copyFailedReading;
+    return status;
   }
 
   override tell(kind: number, a: number, b: number, c: number, cause: CauseId): CauseId {

@@ -191,6 +191,14 @@ export class AddressSpace {
     return region !== null && region.window === null && region.writable && shift === 0 ? end : 0;
   }
 
+  /** RAM offset of `address` when this and the following bytes, `length` in all, are one piece of RAM; else −1. */
+  ramRun(address: PhysAddr, length: number): number {
+    const range = this.#find(address);
+    const region = range.region;
+    const isRam = region !== null && region.window === null && region.writable && address + length <= range.end;
+    return isRam ? address - range.shift : -1;
+  }
+
   /** Unsigned value of `width` (1 … 4) bytes at any address. */
   read(address: PhysAddr, width: number): number {
     const range = this.#find(address);

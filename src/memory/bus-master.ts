@@ -4,12 +4,12 @@
  * access is translated run by run, and ends at the first page that is refused: what lies before it has moved.
  */
 import { assert } from "../base/assert.ts";
-import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
+import { type Bdf, type CauseId, PAGE, type PhysAddr } from "../base/units.ts";
 import { ACCESS, type DmaRemapper, REMAP_FAULT, withPasid } from "../ports/dma-remap.ts";
 import { EVENT } from "../ports/events.ts";
 import { BUS_STATUS, type BusStatus } from "../ports/initiator.ts";
 import type { MsiTarget } from "../ports/message.ts";
-import type { MasterPort } from "../ports/pci.ts";
+import { type MasterPort, NO_SNOOP } from "../ports/pci.ts";
 import type { Trace } from "../sim/trace.ts";
 import { ADDRESS_LIMIT, type AddressSpace } from "./address-space.ts";
 import type { MemoryCopy } from "./ram.ts";
@@ -50,6 +50,8 @@ export class BusMaster implements MasterPort {
   /** RAM as this port sees it. */
   #memory: MemoryCopy;
   readonly #caches: DmaCaches | null;
+  copyFailedReading = false;
+  #buffer = new Uint8Array(0);
   /** What every access of this port is, besides reading or writing: its PASID, if it has one. */
   #attributes = 0;
 
@@ -89,6 +91,73 @@ export class BusMaster implements MasterPort {
     const status = this.#write(address, from, offset, length);
     if (this.#wants[EVENT.dmaWrite] !== 0) this.#tell(EVENT.dmaWrite, address, length, status);
     return status;
+  }
+
+  copy(source: PhysAddr, target: PhysAddr, length: number, noSnoop: number): BusStatus {
+    const plain =
+      this.#caches === null && this.enabled && source + length <= ADDRESS_LIMIT && target + length <= ADDRESS_LIMIT;
+    if (!plain || this.#isMessage(source, length) || this.#isMessage(target, length))
+      return this.#copyByBuffer(source, target, length, noSnoop);
+    const remap = this.#remap;
+    if (remap?.active === true) return this.#copyRemapped(remap, source, target, length);
+    const from = this.#space.ramRun(source, length);
+    const to = this.#space.ramRun(target, length);
+    if (from < 0 || to < 0) return this.#copyByBuffer(source, target, length, noSnoop);
+    this.#space.ram.move(from, to, length);
+    this.#tellCopy(source, target, length, BUS_STATUS.ok);
+    return BUS_STATUS.ok;
+  }
+
+  #copyByBuffer(source: PhysAddr, target: PhysAddr, length: number, noSnoop: number): BusStatus {
+    if (this.#buffer.length < length) this.#buffer = new Uint8Array(Math.max(length, PAGE));
+    this.noSnoop = (noSnoop & NO_SNOOP.source) !== 0;
+    const status = this.read(source, this.#buffer, 0, length);
+    this.copyFailedReading = status !== BUS_STATUS.ok;
+    this.noSnoop = (noSnoop & NO_SNOOP.target) !== 0;
+    return status === BUS_STATUS.ok ? this.write(target, this.#buffer, 0, length) : status;
+  }
+
+  #copyRemapped(remap: DmaRemapper, source: PhysAddr, target: PhysAddr, length: number): BusStatus {
+    let status: BusStatus = BUS_STATUS.ok;
+    for (let done = 0; done < length && status === BUS_STATUS.ok; ) {
+      const access = this.#attributes;
+      const from = remap.translate(this.requester, source + done, ACCESS.read | access, length - done, this.cause);
+      const readable = from === REMAP_FAULT ? 0 : Math.min(remap.span, length - done);
+      this.copyFailedReading = readable === 0;
+      if (readable === 0) status = BUS_STATUS.iommuFault;
+      else {
+        const to = remap.translate(this.requester, target + done, ACCESS.write | access, readable, this.cause);
+        if (to === REMAP_FAULT) status = BUS_STATUS.iommuFault;
+        else {
+          const chunk = Math.min(remap.span, readable);
+          status = this.#moveRun(from, to, chunk);
+          done += chunk;
+        }
+      }
+    }
+    this.#tellCopy(source, target, length, status);
+    return status;
+  }
+
+  /** Within memory, at addresses in memory. */
+  #moveRun(from: PhysAddr, to: PhysAddr, length: number): BusStatus {
+    const source = this.#space.ramRun(from, length);
+    const target = this.#space.ramRun(to, length);
+    if (source >= 0 && target >= 0) {
+      this.#space.ram.move(source, target, length);
+      return BUS_STATUS.ok;
+    }
+    if (this.#buffer.length < length) this.#buffer = new Uint8Array(Math.max(length, PAGE));
+    this.copyFailedReading = !this.#space.readBlock(from, this.#buffer, 0, length, this.#memory);
+    const ok = !this.copyFailedReading && this.#space.writeBlock(to, this.#buffer, 0, length, this.#memory);
+    return ok ? BUS_STATUS.ok : BUS_STATUS.masterAbort;
+  }
+
+  #tellCopy(source: PhysAddr, target: PhysAddr, length: number, status: BusStatus): void {
+    const failedReading = status !== BUS_STATUS.ok && this.copyFailedReading;
+    if (this.#wants[EVENT.dmaRead] !== 0)
+      this.#tell(EVENT.dmaRead, source, length, failedReading ? status : BUS_STATUS.ok);
+    if (!failedReading && this.#wants[EVENT.dmaWrite] !== 0) this.#tell(EVENT.dmaWrite, target, length, status);
   }
 
   #tell(kind: number, address: PhysAddr, length: number, status: BusStatus): void {

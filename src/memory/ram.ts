@@ -84,6 +84,12 @@ export class Ram implements RamView, MemoryCopy {
     this.#touched(offset, length);
   }
 
+  /** Copies `length` bytes at RAM offset `from` to RAM offset `to`; the two may overlap. */
+  move(from: number, to: number, length: number): void {
+    this.bytes.copyWithin(to, from, from + length);
+    this.#touched(to, length);
+  }
+
   /** Fills `length` bytes with `value`. */
   fill(offset: number, length: number, value = 0): void {
     this.bytes.fill(value, offset, offset + length);

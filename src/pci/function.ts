@@ -101,6 +101,10 @@ class FunctionMaster implements Initiator {
     return this.enabled ? this.#note(this.port.write(address, from, offset, length)) : BUS_STATUS.disabled;
   }
 
+  copy(source: PhysAddr, target: PhysAddr, length: number, noSnoop: number): BusStatus {
+    return this.enabled ? this.#note(this.port.copy(source, target, length, noSnoop)) : BUS_STATUS.disabled;
+  }
+
   #note(status: BusStatus): BusStatus {
     const field =
       status === BUS_STATUS.masterAbort
@@ -223,6 +227,11 @@ export abstract class PciFunction<D extends StateRecord = StateRecord> implement
   /** Whether its accesses go anywhere at present: bus master enable, power, bridges. */
   protected get masters(): boolean {
     return this.#master?.enabled === true;
+  }
+
+  /** Memory to memory: see {@link MasterPort.copy}. */
+  protected dmaCopy(source: PhysAddr, target: PhysAddr, length: number, noSnoop: number): BusStatus {
+    return this.#master!.copy(source, target, length, noSnoop);
   }
 
   /** What the following accesses of the bus master are caused by; 0 for nothing that is known. */
