@@ -60,7 +60,6 @@ export class PacedQueue {
   }
 
   #giveBack(count: number): void {
-    this.#queue.state.onBus = 0;
     if (!this.#queue.live) return;
     this.#queue.complete(count);
     this.#fetch();

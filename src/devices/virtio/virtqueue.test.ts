@@ -103,6 +103,22 @@ describe("split virtqueue: chains (VIRTIO 1.2, 2.7.5, 2.7.13)", () => {
       expect(ring.fetch()).toEqual({ head, written: 0 });
     }
   });
+  it("buffers that a transfer does not reach, or of no length, are not accessed", () => {
+    const { rig, ring } = start();
+    const lengths: number[] = [];
+    rig.board.trace.listen({ event: (_t, _k, _s, _a, length) => void lengths.push(length) }, [EVENT.dmaWrite]);
+    ring.add([
+      { address: 0x1000, length: 0, write: false },
+      { address: 0x1000, length: 3, write: false },
+      { address: 0x2000, length: 0, write: true },
+      { address: 0x2000, length: 2, write: true },
+      { address: 0x3000, length: 4, write: true },
+    ]);
+    ring.kick();
+    rig.run();
+    // 2 and 1 of the 3 bytes, the entry of the used ring (8), its index (2).
+    expect(lengths).toEqual([2, 1, 8, 2]);
+  });
 });
 
 describe("split virtqueue: notifications (2.7.7, 2.7.10)", () => {
@@ -236,14 +252,23 @@ describe("split virtqueue: notifications (2.7.7, 2.7.10)", () => {
     ring.kick();
     rig.run(5000);
     expect([asked, ring.usedIndex]).toEqual([[1], 0]);
+    ring.add([{ address: 0x1000, length: 8, write: false }]);
+    ring.kick();
     granted();
     expect(ring.usedIndex).toBe(1);
     rig.run(0);
     expect([asked, ring.usedIndex]).toEqual([[1, 6], 1]);
     granted();
     expect(ring.usedIndex).toBe(3);
+    // The device began with the last one when it could fetch it.
+    rig.run(999);
+    expect(asked).toEqual([1, 6]);
+    rig.run(1);
+    expect(asked).toEqual([1, 6, 8]);
+    driver.status = 0;
+    expect(pending).toBe(0);
     rig.run();
-    expect([asked, rig.queue.nextDeadline()]).toEqual([[1, 6], Number.POSITIVE_INFINITY]);
+    expect([asked, rig.queue.nextDeadline()]).toEqual([[1, 6, 8], Number.POSITIVE_INFINITY]);
   });
   it("a reset forgets what is under way", () => {
     const { rig, driver, ring } = start();
@@ -254,6 +279,7 @@ describe("split virtqueue: notifications (2.7.7, 2.7.10)", () => {
     driver.status = 0;
     rig.run();
     expect([ring.usedIndex, rig.queue.nextDeadline()]).toEqual([1, Number.POSITIVE_INFINITY]);
+    expect(rig.part.queues[0]!.state.due.every(time => time === 0)).toBe(true);
   });
   it("a doorbell while the device is at work neither hastens nor delays anything", () => {
     const { rig, driver, ring } = start();
@@ -373,6 +399,17 @@ describe("split virtqueue: a driver that breaks the rules finds DEVICE_NEEDS_RES
         ring.add([
           { address: 0, length: 0xffffffff, write: false },
           { address: 0, length: 2, write: false },
+        ]);
+        ring.publish();
+      },
+    ],
+    [
+      "more than 2^32 bytes, counting both kinds",
+      /2\^32/,
+      ({ ring }) => {
+        ring.add([
+          { address: 0, length: 2, write: false },
+          { address: 0, length: 0xffffffff, write: true },
         ]);
         ring.publish();
       },
