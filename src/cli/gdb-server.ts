@@ -111,7 +111,8 @@ export class GdbServer {
 
   #connected(socket: Socket): void {
     if (this.#socket !== null) {
-      socket.destroy();
+      socket.on("error", () => {}).destroy();
+      this.#say("gdb: another debugger was refused, one is connected");
       return;
     }
     this.#socket = socket;

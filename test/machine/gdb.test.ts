@@ -1,6 +1,16 @@
 /**
  * The command under Debian's gdb (and under a bare socket where gdb would be in the way): what issue B promises of `--gdb`. Skipped where gdb is absent, but
- * for the tests that need none.
+ * for the tests that need none. What a debugger says is said to QEMU's stub (7.2), too. Where that answers something else, and why we do not:
+ * - Threads: it calls them 01, or p01.01 to those who know several processes; here there is one process, the machine, and threads are 1, 2, ….
+ * - Stop replies: it says neither swbreak nor hwbreak, and pads addresses with zeros. It has no QStartNoAckMode, and smaller packets (1000h).
+ * - qXfer behind the end of target.xml is E00 there, "l" (nothing more) here, as in the manual. Its description is in two files, and has bases of ss, ds and es too.
+ * - Errors are E22, here E01; all that a client may conclude from the number is that there is one. Malformed m gets no answer there, E01 here.
+ * - A breakpoint set twice must be taken away twice there; here, as the manual says, setting it again does nothing ("idempotent").
+ * - The manual's X is missing there; an empty write by it succeeds here. P with too few bytes is taken there. `c ADDRESS` is obeyed there, unknown here.
+ * - A step without interrupts (sstep=7, the default) leaves them pending there; here the handler runs whole behind the step, as it would without a debugger.
+ * - qSymbol is unknown there; here it is answered with "no symbols wanted".
+ * - REP: a step is one iteration there, and one instruction (at most a page's worth of iterations) here.
+ * - It begins in its BIOS; a run here begins where the image does.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -26,7 +36,7 @@ const INITRD = join(root, ".cache/linux/initrd-check.img");
 
 beforeAll(() => {
   execFileSync("node", [join(root, "tools/build.mjs"), ".cache/gdb-command"]);
-});
+}, 60_000);
 
 type Ended = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
 
@@ -339,9 +349,11 @@ describe.skipIf(!existsSync(GDB))("gdb", () => {
 class Client {
   readonly #socket: Socket;
   #received = "";
+  readonly closed: Promise<void>;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    this.closed = new Promise(resolve => socket.on("error", () => {}).on("close", () => resolve()));
     socket.on("data", data => (this.#received += data.toString("latin1")));
   }
   static async connect(port: number): Promise<Client> {
@@ -366,6 +378,9 @@ class Client {
       await new Promise(resolve => setTimeout(resolve, 20));
     }
     throw new Error(`never heard: ${pattern.source}, but ${this.#received}`);
+  }
+  acknowledge(): void {
+    this.#socket.write("+");
   }
   vanish(): void {
     this.#socket.destroy();
@@ -420,6 +435,52 @@ describe("connections", () => {
     expect([status, stderr.includes("ended by the debugger")]).toEqual([130, true]);
   });
 
+  test("a second debugger at a time is refused with one line; the first one goes on", async () => {
+    const run = new Run(["run", endless()]);
+    const port = await run.port();
+    const first = await Client.connect(port);
+    first.send("?");
+    await first.hears(/\$T05thread:1;#/);
+    const second = await Client.connect(port);
+    second.send("?");
+    await second.closed;
+    await run.says(/gdb: another debugger was refused, one is connected\n/);
+    first.send("qC");
+    await first.hears(/\$QC1#/);
+    // Both ways to end it by the protocol: k above, vKill here, which is answered.
+    first.send("vKill;1");
+    await first.hears(/\$OK#9a/);
+    expect((await run.ended).status).toBe(130);
+  });
+
+  test("a scenario has no x86 processors: one line", () => {
+    const scenario = join(root, "examples/1-first-interrupt.ts");
+    const { status, stderr } = spawnSync("node", [command, "run", scenario, "--gdb", "0"], { encoding: "utf8" });
+    expect([status, stderr]).toEqual([64, "iretq: --gdb needs a machine with x86 processors\n"]);
+  });
+
+  test.skipIf(spawnSync("script", ["--version"]).error !== undefined)(
+    "Ctrl-A x at the terminal ends a run that a debugger holds, and tells it",
+    async () => {
+      const line = `node ${command} run ${endless()} --gdb 0`;
+      const child = spawn("script", ["-qec", line, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
+      let screen = "";
+      child.stdout.on("data", data => (screen += String(data)));
+      const ended = new Promise(resolve => child.on("close", resolve));
+      let port: string | undefined;
+      for (let tries = 0; tries < 1000 && port === undefined; tries++) {
+        await new Promise(resolve => setTimeout(resolve, 20));
+        port = /waiting on 127\.0\.0\.1:(\d+)/.exec(screen)?.[1];
+      }
+      const client = await Client.connect(Number(port));
+      client.send("?");
+      await client.hears(/\$T05thread:1;#/);
+      child.stdin.write("\x01x");
+      await client.hears(/\$W82#/);
+      expect(await ended).toBe(130);
+    },
+  );
+
   test("a port that is taken, and one that is none, are one line each", async () => {
     const server = createServer();
     await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
@@ -433,3 +494,71 @@ describe("connections", () => {
     expect([none.status, none.stderr]).toEqual([64, 'iretq: --gdb: "70000" is no port from 0 to 65535\n']);
   });
 });
+
+const QEMU = "qemu-system-x86_64";
+
+/** What a debugger says, in order; answers are compared in the words of {@link plain}. */
+const CONVERSATION = [
+  ...["vCont?", "qfThreadInfo", "qsThreadInfo", "qC", "qAttached", "Hg0", "Hg1", "Hc-1", "T1"],
+  ...["vMustReplyEmpty", "qOffsets", "qTStatus", "qqemu.sstepbits", "qqemu.sstep", "qqemu.PhyMemMode"],
+  ...["qXfer:features:read:none.xml:0,100", "qXfer:memory-map:read::0,100", "p999"],
+  // To the program; from there on registers and memory are the same.
+  ...["Z1,10002e,1", "vCont;c", "z1,10002e,1", "m100020,8", "mffffffffff,4", "Z5,300000,4"],
+  ...["vCont;s:1", "p10", "s", "p10"],
+  ...["Z2,300000,4", "vCont;c", "p10", "z2,300000,4", "Z3,300000,4", "c", "p10", "z3,300000,4"],
+  ...["Z4,300000,4", "c", "p10", "z4,300000,4", "m300000,4", "M300010,2:abcd", "m300010,4"],
+  // Behind STI the timer that QEMU's BIOS left running may come at any time, so this is the end.
+  ...["Qqemu.sstep=1", "qqemu.sstep"],
+];
+
+const plain = (answer: string): string =>
+  answer
+    .replace(/(thread:|QC|m)0+(?=\d)/, "$1")
+    .replace(/\b(sw|hw)break:;/, "")
+    .replace(/watch:0+/, "watch:")
+    .replace(/^E\d\d$/, "an error");
+
+async function converse(port: number): Promise<string[]> {
+  const client = await Client.connect(port);
+  const answers: string[] = [];
+  for (const packet of CONVERSATION) {
+    client.send(packet);
+    const [, answer = ""] = /\$([^#]*)#/.exec(await client.hears(/\$[^#]*#[0-9a-f]{2}/))!;
+    client.acknowledge();
+    answers.push(`${packet} ${plain(answer)}`);
+  }
+  client.vanish();
+  return answers;
+}
+
+test.skipIf(spawnSync(QEMU, ["--version"]).error !== undefined)(
+  "QEMU's stub gives the same answers, stop for stop and register for register",
+  async () => {
+    const image = rawKernel("interrupts", INTERRUPTS);
+    const run = new Run(["run", image]);
+    const ours = await converse(await run.port());
+    run.signal("SIGINT");
+    await run.ended;
+    const server = createServer();
+    await new Promise<void>(resolve => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    await new Promise(resolve => server.close(resolve));
+    const args = ["-display", "none", "-nodefaults", "-m", "64", "-S", "-gdb", `tcp:127.0.0.1:${port}`, "-kernel"];
+    const qemu = spawn(QEMU, [...args, image], { stdio: "ignore" });
+    try {
+      for (let tries = 0; tries < 200; tries++) {
+        const up = await Client.connect(port).then(
+          client => client.vanish() === undefined,
+          () => false,
+        );
+        if (up) break;
+        await new Promise(resolve => setTimeout(resolve, 50));
+      }
+      expect(ours).toEqual(await converse(port));
+    } finally {
+      qemu.kill("SIGKILL");
+    }
+  },
+  60_000,
+);
