@@ -170,6 +170,32 @@ describe("virtio block device (VIRTIO 1.2, 5.2)", () => {
     before.fill(0, 512, 1536).fill(0, 5120, 5632);
     expect(same(medium.store, before)).toBe(true);
   });
+  it("zeros are durable when they are written without VIRTIO_BLK_F_FLUSH, too", () => {
+    request(13, 0, putRanges([0, 1, 0]), false);
+    expect(medium.flushes).toBe(0);
+    start([VERSION_1]);
+    request(13, 0, putRanges([0, 1, 0]), false);
+    expect(medium.flushes).toBe(1);
+  });
+  it("takes no more ranges and no longer ones than it says (5.2.4)", () => {
+    const read = (offset: number): number => rig.board.space.read(driver.config + offset, 4);
+    const [sectors, ranges] = [read(36), read(40)];
+    expect([sectors, ranges, read(48), read(52)]).toEqual([sectors, ranges, sectors, ranges]);
+    const some = (count: number): [number, number, number][] => Array.from({ length: count }, () => [0, 1, 0]);
+    for (const type of [11, 13]) {
+      expect(request(type, 0, putRanges(...some(ranges)), false).status).toBe(0);
+      expect(request(type, 0, putRanges(...some(ranges + 1)), false).status).toBe(1);
+    }
+    const huge = { ...new Memory(false), bytes: 2 ** 40, read: () => {}, write: () => {}, flush: () => {} };
+    rig = new VirtioRig((slot, events) => new VirtioBlock(slot, { events, medium: huge, serial: "huge" }));
+    driver = new Driver(rig);
+    driver.negotiate([VERSION_1]);
+    ring = new DriverQueue(rig, driver, 0, { base: 0x10000 });
+    ring.enable();
+    driver.ready();
+    expect(request(11, 0, putRanges([0, sectors, 0]), false).status).toBe(0);
+    expect(request(11, 0, putRanges([0, sectors + 1, 0]), false).status).toBe(1);
+  });
   it("unknown flags of a range, and unmap in a discard, are UNSUPP (5.2.6.2)", () => {
     expect(request(13, 0, putRanges([0, 1, 2]), false).status).toBe(2);
     expect(request(11, 0, putRanges([0, 1, 1]), false).status).toBe(2);

@@ -85,6 +85,27 @@ describe("virtio console (VIRTIO 1.2, 5.3)", () => {
     rig.run();
     expect([rx.fetch()?.written, get(0x1000, 3)]).toEqual([3, "abc"]);
   });
+  it("what a buffer could not take for memory's fault goes into the next one", () => {
+    rx.add([{ address: 0x70000000, length: 4, write: true }]);
+    rx.add([{ address: 0x1000, length: 4, write: true }]);
+    rx.kick();
+    rig.part.receive(bytes("ab"));
+    rig.run();
+    expect([rx.fetch()?.written, rx.fetch()?.written, get(0x1000, 2)]).toEqual([0, 2, "ab"]);
+  });
+  it("a reset of the receive queue (2.6.1) keeps what was typed for the time when it works again", () => {
+    driver.negotiate([VERSION_1, 40]);
+    rx = new DriverQueue(rig, driver, 0, { base: 0x10000 });
+    rx.enable(0);
+    driver.ready();
+    rig.part.receive(bytes("ab"));
+    driver.write(22, 2, 0);
+    driver.write(58, 2, 1);
+    expect([rig.queue.nextDeadline(), rig.part.state.device.own.input]).toEqual([
+      Number.POSITIVE_INFINITY,
+      bytes("ab"),
+    ]);
+  });
   it("a reset forgets what was typed", () => {
     rig.part.receive(bytes("ab"));
     driver.status = 0;
