@@ -211,8 +211,10 @@ export class ScriptedCore implements Processor {
         return;
       }
       request = next.value;
-      at.request = request;
-      if (request.op === OP.compute) at.left = request.a;
+      if (request.op === OP.compute) {
+        at.request = request;
+        at.left = request.a;
+      }
     }
     if (request.op === OP.compute) this.#compute(at);
     else this.#carryOut(at, request);
@@ -241,7 +243,6 @@ export class ScriptedCore implements Processor {
     this.memory.cost = 0;
     try {
       const result = this.#operations.perform(request, at);
-      // A request that was left behind (IRET, a switch of stacks) is no one's any more.
       at.request = null;
       at.result = result;
       const cost = this.memory.cost;
@@ -250,6 +251,8 @@ export class ScriptedCore implements Processor {
       if (shadow !== 0) s.shadow = 0;
     } catch (fault) {
       if (!(fault instanceof GuestFault)) throw fault;
+      // It has done nothing, and will run again.
+      at.request = request;
       this.delivery.take(fault.vector, KIND.fault, fault.error, fault.address);
     }
   }

@@ -16,7 +16,7 @@ import {
   SPECIAL,
   SWITCH_FRAME_BYTES,
 } from "../../ports/task.ts";
-import { EXC, GuestFault, raise } from "../context.ts";
+import { EXC, raise } from "../context.ts";
 import { FLAG } from "../state.ts";
 import { KIND } from "../system/delivery-kind.ts";
 import { SHADOW_KIND } from "../system/interrupt-window.ts";
@@ -268,17 +268,11 @@ export class Operations {
   /** The return address lies behind the instruction: it is over, whatever its handler finds. */
   #softwareInterrupt(vector: number, kind: number, at: Activation): number {
     if (!(vector >= 0 && vector <= 255)) throw new HostError(`int(${vector}): vectors are 0 to 255`, 66);
-    const { request } = at;
     at.request = null;
     at.result = 0;
-    try {
-      this.#core.delivery.deliver(vector, kind, -1);
-      this.#memory.cost = 1;
-    } catch (fault) {
-      // Its own exception is a fault: the instruction would run again.
-      if (fault instanceof GuestFault) at.request = request;
-      throw fault;
-    }
+    // Its own exception is a fault: the instruction would run again.
+    this.#core.delivery.deliver(vector, kind, -1);
+    this.#memory.cost = 1;
     return 0;
   }
 
