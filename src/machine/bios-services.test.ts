@@ -166,7 +166,81 @@ describe("INT 10h on a terminal", () => {
   });
 });
 
+describe("INT 10h, more of it", () => {
+  const type = (board: Board, text: string): void => {
+    for (const character of text) board.call(0x10, { eax: 0x0e00 | character.charCodeAt(0) });
+  };
+  const cursor = (board: Board) => board.call(0x10, { eax: 0x0300 }).edx;
+
+  test("a line has 80 columns and the screen 25 rows; backspace goes back, not beyond the first column; a bell does not move", () => {
+    const board = new Board();
+    type(board, "x".repeat(79));
+    expect(cursor(board)).toBe(79);
+    type(board, "x");
+    expect(cursor(board)).toBe(0x0100);
+    type(board, "ab\b\x07");
+    expect(cursor(board)).toBe(0x0101);
+    type(board, "\b\b\b");
+    expect(cursor(board)).toBe(0x0100);
+    type(board, "\n".repeat(40));
+    expect(cursor(board)).toBe(0x1800);
+  });
+
+  test("03h tells the cursor's lines, 08h a blank, 0Fh mode 3 of 80 columns and page 0 and leaves BL", () => {
+    const board = new Board();
+    expect(board.call(0x10, { eax: 0x0300 }).ecx).toBe(0x0607);
+    expect(board.call(0x10, { eax: 0x0800 }).eax).toBe(0x0720);
+    expect(board.call(0x10, { eax: 0x0f00, ebx: 0xabcd })).toMatchObject({ eax: 0x5003, ebx: 0x00cd });
+  });
+
+  test("13h writes a string at a place; with bit 1 of AL there are attributes between", () => {
+    const board = new Board();
+    board.pc.space.writeBlock(BUFFER, new TextEncoder().encode("A1B2"), 0, 4);
+    board.call(0x10, { eax: 0x1301, ecx: 4, edx: 0, es: BUFFER >> 4 });
+    board.call(0x10, { eax: 0x1303, ecx: 2, edx: 0x0100, es: BUFFER >> 4 });
+    expect(board.text).toBe("A1B2\r\nAB");
+  });
+
+  test("09h of many characters, which clears a line, shows nothing", () => {
+    const board = new Board();
+    board.call(0x10, { eax: 0x0920, ecx: 80 });
+    board.call(0x10, { eax: 0x0200, edx: 0x0001 });
+    expect(board.text).toBe("\x1b[1;2H");
+  });
+});
+
 describe("INT 16h from the serial port", () => {
+  const after = (board: Board, keys: number[]): number[] => {
+    board.pc.typeSerial(keys);
+    const end = board.pc.clock.now() + 5e6;
+    while (board.pc.clock.now() < end) board.pc.run(Number.POSITIVE_INFINITY, end);
+    return keys.map(() => board.call(0x16, { eax: 0x0000 }).eax);
+  };
+
+  test("scan codes of set 1 beside the characters, also of what terminals send for backspace, Enter and Escape", () => {
+    const board = new Board(64, "ebfe");
+    expect(after(board, [0x7f, 0x0a, 0x1b, 0x61, 0x21, 0x2e, 0x20])).toEqual([
+      ...[0x0e08, 0x1c0d, 0x011b, 0x1e61, 0x0221, 0x342e, 0x3920],
+    ]);
+  });
+
+  test("05h puts a key there, once; 02h: no shift keys", () => {
+    const board = new Board(64, "ebfe");
+    expect(board.call(0x16, { eax: 0x0500, ecx: 0x1234 }).eax & 255).toBe(0);
+    expect(board.call(0x16, { eax: 0x0500, ecx: 0x5678 }).eax & 255).toBe(1);
+    expect(board.call(0x16, { eax: 0x0000 }).eax).toBe(0x1234);
+    expect(board.call(0x16, { eax: 0x02ff }).eax & 255).toBe(0);
+  });
+
+  test("a guest that drives the port by interrupts keeps what comes", () => {
+    const board = new Board(64, "ebfe");
+    board.pc.ports.write(0x3f9, 1, 0x01);
+    board.pc.typeSerial([0x41]);
+    board.pc.run(Number.POSITIVE_INFINITY, 5e6);
+    expect(board.call(0x16, { eax: 0x0100 }).zero).toBe(true);
+    expect(board.pc.ports.read(0x3f8, 1)).toBe(0x41);
+  });
+
   test("01h says whether there is a key, 00h takes it, or waits with HLT", () => {
     const board = new Board(64, "ebfe");
     expect(board.call(0x16, { eax: 0x0100 }).zero).toBe(true);
