@@ -81,8 +81,10 @@ describe.each([
 
   test("scattered pages become one segment on the bus; unmapping the list takes all of them away", () => {
     const seen: unknown[] = [];
-    dmaRun(options, function* (rig) {
+    const main = function* (rig: DmaRig): Task {
       const { device } = yield* domainOf(rig);
+      // Something else comes first, so that the list has to be aligned for its invalidation.
+      yield* device.map(rig.memory.allocate(64), 64, toDevice);
       const master = rig.master(REQUESTER);
       const pages = [0, 1, 2].map(() => rig.memory.allocate(3 * PAGE, { alignment: PAGE }));
       for (const [i, page] of pages.entries()) yield* fill(page, pattern(PAGE, i));
@@ -96,9 +98,12 @@ describe.each([
       seen.push([...bytes]);
       yield* device.unmapSg(list);
       for (const page of [0, 1, 2]) seen.push(master.read(list.segments[0]!.bus + page * PAGE, bytes, 0, 4));
-    });
+    };
+    const { run } = dmaRun(options, main, [EVENT.iommuInvalidate]);
     const expected = [...pattern(PAGE, 2), ...pattern(PAGE, 1), ...pattern(PAGE, 0)];
     expect(seen).toEqual([1, 3 * PAGE, expected, ...new Array(3).fill(BUS_STATUS.iommuFault)]);
+    // Type 2, granularity 3: of these pages only, reads and writes drained; then the wait descriptor.
+    expect(run.events.slice(-2).map(({ a }) => a & 0xff)).toEqual([0xf2, 0x65]);
   });
 
   test("strict: after unmap the device is out. Lazy: it still reaches the page until the batch is invalidated, and no address is given twice meanwhile", () => {
@@ -128,6 +133,30 @@ describe.each([
     const { ok, iommuFault } = BUS_STATUS;
     expect(reach(false)).toEqual([iommuFault, 1, 0, true, 4, iommuFault, 0]);
     expect(reach(true)).toEqual([ok, 0, 1, false, 1, iommuFault, 0]);
+  });
+
+  test("a device that only fills a buffer cannot read it; addresses that run out are -ENOMEM, unless a lazy domain still holds some", () => {
+    const seen: unknown[] = [];
+    dmaRun(options, function* (rig) {
+      const { domain } = yield* domainOf(rig, { lazy: true });
+      const master = rig.master(REQUESTER);
+      const at = rig.memory.allocate(PAGE, { alignment: PAGE });
+      // A mask of 20 bits and a page: there is one address only.
+      const limit = 0x100fff;
+      const bus = yield* domain.map(at, PAGE, fromDevice, limit);
+      const bytes = new Uint8Array(4);
+      seen.push(bus, master.write(bus, bytes, 0, 4), master.read(bus, bytes, 0, 4));
+      seen.push(yield* codeOf(domain.map(at, PAGE, fromDevice, limit)));
+      yield* domain.unmap(bus, PAGE);
+      let forgotten = false;
+      yield* domain.whenForgotten(() => {
+        forgotten = true;
+      });
+      seen.push(forgotten, yield* domain.map(at, PAGE, toDevice, limit), forgotten);
+      seen.push(yield* codeOf(domain.unmap(bus + PAGE, PAGE)));
+    });
+    const { ok, iommuFault } = BUS_STATUS;
+    expect(seen).toEqual([0x100000, ok, iommuFault, "ENOMEM", false, 0x100000, true, "EINVAL"]);
   });
 
   test("domain ids that run out are -ENOMEM; a domain with a device in it is -EBUSY; its tables come back", () => {
