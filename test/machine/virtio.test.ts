@@ -83,6 +83,7 @@ type BootOptions = {
   readonly append?: string;
   readonly script?: string;
   readonly disks?: Disks;
+  readonly devices?: readonly string[];
   /** All text of the console so far, at every character. */
   readonly onText?: (text: string) => void;
 };
@@ -93,7 +94,13 @@ class Boot {
 
   constructor(
     cpus: number,
-    { append = "", script = SCRIPT, disks = MEMORY_DISKS, onText = () => {} }: BootOptions = {},
+    {
+      append = "",
+      script = SCRIPT,
+      disks = MEMORY_DISKS,
+      devices: added = ["virtio-rng", "virtio-console"],
+      onText = () => {},
+    }: BootOptions = {},
   ) {
     const image = unpackKernel({
       name: "vmlinuz",
@@ -105,7 +112,7 @@ class Boot {
       this.text += String.fromCharCode(byte);
       onText(this.text);
     };
-    const devices = ["virtio-rng", "virtio-console"].map(parseDevice);
+    const devices = added.map(parseDevice);
     const initrd = { name: "initrd", bytes, args: "" };
     this.pc = new Pc({ cpus, memory: 256 * MIB, image, initrd, onSerial, disks, devices });
   }
@@ -167,6 +174,49 @@ describe.runIf(canRun)("Debian's virtio drivers", () => {
     folder = mkdtempSync(join(tmpdir(), "iretq-virtio-"));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
+
+  test(
+    "the terminal's keys reach hvc0 with input=on, a shell there is usable; a disk with two queues has one for each CPU",
+    () => {
+      const script = [
+        "mkdir -p /mnt",
+        'echo "queues $(echo $(ls /sys/block/vda/mq))"',
+        "for cpu in 0 1; do taskset $((cpu + 1)) sha256sum /dev/vda; echo 3 > /proc/sys/vm/drop_caches; done",
+        "grep virtio1-req /proc/interrupts",
+        'PS1="shell here> " sh -i < /dev/hvc0 > /dev/hvc0 2>&1',
+        "poweroff -f",
+      ];
+      const keys = new Map([
+        ["queues", "2"],
+        ["addr", "10"],
+      ]);
+      let typed = 0;
+      const lines = ["expr 6 \\* 7\r", "reverse() { rev; }; echo abc | reverse\r", "exit\r"];
+      const boot: Boot = new Boot(2, {
+        script: `${script.join("\n")}\n`,
+        disks: [{ source: sourceOf(pattern(DISK)), keys }],
+        devices: ["virtio-console,input=on"],
+        onText: text => {
+          if (typed < lines.length && text.split("shell here> ").length === typed + 2)
+            boot.pc.type(new TextEncoder().encode(lines[typed++]!));
+        },
+      });
+      expect(boot.run()).toMatchObject({ kind: "power-off", status: 0 });
+      expect(typed).toBe(3);
+      expect(boot.lines).toContain("queues 0 1");
+      expect(boot.lines.filter(line => line.startsWith(sha256(pattern(DISK))))).toHaveLength(2);
+      // CPU n's requests went by queue n, and its interrupts came back to CPU n.
+      const counts = [0, 1].map(queue => boot.lines.find(line => line.endsWith(`virtio1-req.${queue}`)) ?? "");
+      expect(counts[0]).toMatch(/^ *\d+: +[1-9]\d* +\d+ +PCI-MSI/);
+      expect(counts[1]).toMatch(/^ *\d+: +\d+ +[1-9]\d* +PCI-MSI/);
+      // What was typed comes back as an echo, and then the answer. The shell asks the terminal where its cursor is.
+      const said = boot.text.replaceAll("\u001b[6n", "");
+      expect(said).toMatch(/shell here> expr 6 \\\* 7\r\n42\r\n/);
+      expect(said).toMatch(/\r\ncba\r\n/);
+      expect(boot.lines.filter(line => COMPLAINTS.test(line))).toEqual([]);
+    },
+    BOOT_MS,
+  );
 
   test(
     "by MSI-X: disks, random numbers and a console work; saved in the middle and loaded, it ends in the same state",
