@@ -2,6 +2,9 @@
  * `--disk file[,if=ide][,ro][,snapshot][,bus=…,addr=…,id=…,queues=…]`, `--cdrom file`: disk images in files of the host. The machine reads them when it needs to (devices/disk-image.ts); what the guest writes goes
  * to the file when the guest flushes and when the run ends, in whatever way it ends. With `snapshot` the file is only read, and the guest can write; with
  * `ro` the guest cannot.
+ *
+ * Nothing keeps two runs from writing one image. Node has no advisory locks (flock, fcntl), so this would take a lock file, which a run that is killed leaves behind
+ * and which a copy, a link or another name of the image goes round; within one run a file that is given twice is refused.
  */
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { HostError } from "../base/assert.ts";
