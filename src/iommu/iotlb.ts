@@ -73,6 +73,29 @@ export class Iotlb {
     return (this.#page[slot]! + 1) * this.sizeAt(slot) - address;
   }
 
+  /**
+   * How far a run goes on in cached pages of 4 KiB that lie one behind the other in memory. @param first bytes that are known to, up to the end of a page
+   * @returns at least `first`; more than `length` when the last page is longer
+   */
+  follow(
+    space: number,
+    salt: number,
+    address: PhysAddr,
+    first: number,
+    host: PhysAddr,
+    length: number,
+    wanted: number,
+  ): number {
+    let span = first;
+    let page = Math.floor((address + first) * PER_4K);
+    for (; span < length; span += PAGE_4K, page++) {
+      const slot = (page ^ salt) & (SMALL - 1);
+      if (this.#page[slot] !== page || this.#space[slot] !== space || this.host[slot] !== host + span) break;
+      if ((this.rights[slot]! & wanted) !== wanted) break;
+    }
+    return span;
+  }
+
   /** Size of the page at a place. */
   sizeAt(slot: number): number {
     return slot < LARGE_BASE ? PAGE_4K : slot < HUGE_BASE ? PAGE_2M : PAGE_1G;

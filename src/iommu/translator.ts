@@ -4,7 +4,7 @@
  * A hit costs two look-ups, without allocation. A denial by a cached second-level translation is final: with CAP.CM = 0 "partial permission increases
  * require invalidations for them to be effective" (11.4.2); a first-level one is looked up again, as processors do.
  */
-import type { Bdf, CauseId, PhysAddr } from "../base/units.ts";
+import { type Bdf, type CauseId, PAGE, type PhysAddr } from "../base/units.ts";
 import { ACCESS, type DmaRemapper, REMAP_FAULT } from "../ports/dma-remap.ts";
 import { EVENT } from "../ports/events.ts";
 import type { Trace } from "../sim/trace.ts";
@@ -99,7 +99,8 @@ export class Translator implements DmaRemapper {
     const iotlb = this.#iotlb;
     const space = bound.space[slot]!;
     const salt = bound.salt[slot]!;
-    let span = first;
+    let span = iotlb.follow(space, salt, address, first, host, length, wanted);
+    this.counts.hits += (span - first) / PAGE;
     while (span < length) {
       const place = iotlb.find(space, salt, address + span);
       if (place < 0 || (iotlb.rights[place]! & wanted) !== wanted) break;
