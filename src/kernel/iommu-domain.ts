@@ -27,6 +27,7 @@ import {
 import { CAP, ECAP, FAULT_RECORDS, FRCD, FSTS, GCMD, GRANULARITY, VTD } from "../iommu/vtd.regs.ts";
 import {
   CACHE_OP,
+  type CostTable,
   cacheOperation,
   compute,
   load32,
@@ -67,8 +68,8 @@ export type IommuUnitOptions = {
   /** Its register page. */
   readonly base: PhysAddr;
   readonly memory: DmaMemory;
-  /** What a command lasts, ns. */
-  readonly commandNs?: number;
+  /** The machine's: every command lasts `invalidateIotlb`. Nothing when absent. */
+  readonly costs?: Pick<CostTable, "invalidateIotlb">;
   /** Domain ids that are used, 1 to this; what the unit offers when absent. */
   readonly domains?: number;
 };
@@ -248,7 +249,7 @@ export class IommuUnit {
   }
 
   *#submitLocked(commands: readonly Command[]): Task {
-    const { base, commandNs = 0 } = this.#o;
+    const { base, costs } = this.#o;
     const ticket = (this.#sequence = (this.#sequence % 0x7fffffff) + 1);
     const wait: Command = [
       DESCRIPTOR.typeLow.put(WAIT_DESCRIPTOR.fence.put(WAIT_DESCRIPTOR.status.mask, 1), DESCRIPTOR_TYPE.wait),
@@ -265,7 +266,7 @@ export class IommuUnit {
     yield* store32(base + VTD.IQT, this.#tail);
     this.commands += commands.length;
     this.waits++;
-    if (commandNs > 0) yield* compute(commandNs * commands.length);
+    if (costs !== undefined) yield* compute(costs.invalidateIotlb * commands.length);
     const unit = this;
     yield* this.#until(function* () {
       if (!unit.coherent) yield* cacheOperation(CACHE_OP.flush, unit.#status, 4);

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { codeOf, type DmaRig, dmaRun, fill, pattern, readBytes } from "../../src/kernel/dma/dma-rig.testing.ts";
 import {
+  COST_TABLES,
   type Direction,
   DIRECTION,
   DmaCoherence,
@@ -19,6 +20,7 @@ import {
   load8,
   memoryBarrier,
   PciFunction,
+  readClock,
   store8,
   type Task,
 } from "../../src/kernel/index.ts";
@@ -38,7 +40,13 @@ function* domainOf(
   options: { lazy?: boolean; batch?: number; domains?: number } = {},
 ): Task<{ unit: IommuUnit; domain: IommuDomain; device: DmaDevice }> {
   const { domains } = options;
-  const unit = new IommuUnit({ base: VTD_BASE, memory: rig.memory, ...(domains === undefined ? {} : { domains }) });
+  const { costs } = rig.machine;
+  const unit = new IommuUnit({
+    base: VTD_BASE,
+    memory: rig.memory,
+    costs,
+    ...(domains === undefined ? {} : { domains }),
+  });
   yield* unit.initialise();
   const domain = yield* unit.createDomain(options);
   yield* unit.configureDeviceIommu(REQUESTER, domain);
@@ -181,6 +189,24 @@ describe.each([
     });
     expect(seen).toEqual(["ENOMEM", "EBUSY", BUS_STATUS.ok, BUS_STATUS.iommuFault, true, "EINVAL"]);
   });
+});
+
+test("what strictness costs: a command for each unmapping, where a lazy domain needs one for a batch", () => {
+  const spent = (lazy: boolean): number => {
+    let ns = 0;
+    dmaRun({ ...VTD, costs: COST_TABLES.desktop }, function* (rig) {
+      const { domain } = yield* domainOf(rig, { lazy, batch: 10 });
+      const at = rig.memory.allocate(PAGE, { alignment: PAGE });
+      const places: number[] = [];
+      for (let i = 0; i < 10; i++) places.push(yield* domain.map(at, PAGE, toDevice, 2 ** 32 - 1));
+      const began = yield* readClock();
+      for (const bus of places) yield* domain.unmap(bus, PAGE);
+      ns = (yield* readClock()) - began;
+    });
+    return ns;
+  };
+  // Nine commands fewer, of 900 ns each, and their register accesses and descriptors.
+  expect(spent(false) - spent(true)).toBeGreaterThan(9 * COST_TABLES.desktop.invalidateIotlb);
 });
 
 // --- data by random steps -----------------------------------------------------------------------------------------------------------------------------
