@@ -255,6 +255,20 @@ describe("legacy-mode translation", () => {
     expect(rig.faults()).toEqual([0x31, 0x30]);
   });
 
+  test("a run ends where the next page, though cached and next in memory, forbids the access (9.8: R and W of its own entry)", () => {
+    const rig = new VtdRig();
+    const top = rig.translated();
+    rig.map(top, 0x5000, 0x9000n | RW);
+    rig.map(top, 0x6000, 0xa000n | RW);
+    rig.map(top, 0x7000, 0xb000n | 1n);
+    rig.enable();
+    for (const page of [0x5000, 0x6000, 0x7000]) expect(rig.translate(page, READ)).toBe(page + 0x4000);
+    rig.translate(0x5010, READ, DEVICE, 0x3000);
+    expect(rig.unit.dma.span).toBe(0x2ff0);
+    rig.translate(0x5010, WRITE, DEVICE, 0x3000);
+    expect(rig.unit.dma.span).toBe(0x1ff0);
+  });
+
   test("what lies together in memory is one run; it ends where the pages part", () => {
     const rig = new VtdRig();
     const top = rig.translated();
