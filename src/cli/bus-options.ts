@@ -32,7 +32,7 @@ function keysOf(option: string, pairs: readonly string[], known: readonly string
 }
 
 /** A number for a key; undefined when it is left out. */
-function valueOf<T>(option: string, keys: Map<string, string>, key: string, schema: v.GenericSchema<unknown, T>) {
+function valueFor<T>(option: string, keys: Map<string, string>, key: string, schema: v.GenericSchema<unknown, T>) {
   const text = keys.get(key);
   return text === undefined ? undefined : parseValue(schema, `${option} ${key}`, text);
 }
@@ -43,10 +43,10 @@ function parseShare(text: string): [string, ShareTerms] {
     refuse(`--share: "${text}" does not begin with a name, such as ioat or isa-dma`);
   const keys = keysOf("--share", pairs, SHARE_KEYS);
   const terms: { -readonly [key in keyof ShareTerms]: ShareTerms[key] } = {};
-  const guaranteed = valueOf("--share", keys, "guaranteed", Bytes);
-  const weight = valueOf("--share", keys, "weight", PositiveCount);
-  const burst = valueOf("--share", keys, "burst", Bytes);
-  const priority = valueOf("--share", keys, "priority", Count);
+  const guaranteed = valueFor("--share", keys, "guaranteed", Bytes);
+  const weight = valueFor("--share", keys, "weight", PositiveCount);
+  const burst = valueFor("--share", keys, "burst", Bytes);
+  const priority = valueFor("--share", keys, "priority", Count);
   if (guaranteed !== undefined) terms.guaranteed = guaranteed;
   if (weight !== undefined) terms.weight = weight;
   if (burst !== undefined) terms.burst = burst;
@@ -60,9 +60,10 @@ export function parseBus(text: string | undefined, shares: readonly string[]): B
     return shares.length > 0 ? refuse("--share: there is no bus to share, add --bus bandwidth=16M") : null;
   }
   const keys = keysOf("--bus", text.split(","), BUS_KEYS);
-  const bandwidth = valueOf("--bus", keys, "bandwidth", Bytes) ?? refuse("--bus: say how much it moves, bandwidth=16M");
-  const policy = valueOf("--bus", keys, "policy", Policy) ?? "round-robin";
-  const turnaroundNs = valueOf("--bus", keys, "turnaround", Duration) ?? 0;
+  const bandwidth =
+    valueFor("--bus", keys, "bandwidth", Bytes) ?? refuse("--bus: say how much it moves, bandwidth=16M");
+  const policy = valueFor("--bus", keys, "policy", Policy) ?? "round-robin";
+  const turnaroundNs = valueFor("--bus", keys, "turnaround", Duration) ?? 0;
   const terms = new Map<string, ShareTerms>();
   for (const share of shares) {
     const [name, own] = parseShare(share);
