@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MIB } from "../../base/units.ts";
-import { CACHE_OP, OP, type Task } from "../../ports/task.ts";
+import { CACHE_OP, compute, OP, type Task } from "../../ports/task.ts";
 import { Arena } from "../memory.ts";
 import { type ChannelStatus, DmaChannel, type DmaController, TRANSFER_MODE } from "./channel.ts";
 import { DIRECTION, DmaCoherence } from "./coherence.ts";
@@ -382,6 +382,29 @@ describe("8237A channels", () => {
     });
     // All-ones (IBM PC/AT: data lines are pulled up); behind the block nothing was written.
     expect(seen).toEqual([true, 0, [0], 100, [0xff, 0xff, 0, 0]]);
+  });
+
+  test('reading the status for one channel clears the terminal counts of all (datasheet, "Status register"); the other\'s is not lost', () => {
+    const seen: unknown[] = [];
+    dmaRun({}, function* (rig) {
+      const driver = new I8237Driver(rig.kernel);
+      const channels = [1, 3].map(number => new DmaChannel(number, driver));
+      const at = rig.memory.allocate(256, { limit: ISA_END - 1 });
+      for (const [i, channel] of channels.entries()) {
+        const segment = { bus: at + 128 * i, bytes: 16 };
+        yield* channel.configure(TRANSFER_MODE.block, fromDevice, segment, { regions: [] });
+        yield* channel.startDmaTransfer();
+        yield* driver.request(channel);
+      }
+      // Long enough for both.
+      yield* compute(1_000_000);
+      for (const channel of channels) yield* channel.handleInterrupt();
+      seen.push(...channels.map(({ active, bytesTransferred }) => [active, bytesTransferred]));
+    });
+    expect(seen).toEqual([
+      [false, 16],
+      [false, 16],
+    ]);
   });
 
   test("what 24 bits, a page or 16-bit channels cannot do is -EINVAL; channel 4 is the cascade", () => {
