@@ -387,6 +387,25 @@ describe("virtio-net: control queue (5.1.6.5)", () => {
   });
 });
 
+describe("virtio-net: a reset of one queue (VIRTIO 1.2, 2.6.1)", () => {
+  it.each([1, 2])("queue %i: what it was about to do is off, the other one goes on", index => {
+    start([...ALL_FEATURES, 40]);
+    const other = 3 - index;
+    driver.notify(1);
+    rig.run(100);
+    driver.notify(2);
+    driver.write(22, 2, index);
+    driver.write(58, 2, 1);
+    // 500 ns from the doorbell on the device looks; queue 1's was rung 100 ns earlier.
+    const looks: number[] = [];
+    while (Number.isFinite(rig.queue.nextDeadline())) {
+      looks.push(rig.queue.nextDeadline());
+      rig.run(rig.queue.nextDeadline() - rig.queue.clock.now());
+    }
+    expect(looks).toEqual([other === 1 ? 500 : 600]);
+  });
+});
+
 describe("virtio-net: what the trace tells", () => {
   it("the doorbell leads to the descriptor, and that to the completion", () => {
     const events: { kind: number; a: number; id: number; cause: number }[] = [];
