@@ -220,6 +220,24 @@ describe.each(MACHINES)("IDE bus master with $name", ({ options, iommu }) => {
 });
 
 describe("IDE", () => {
+  test("somebody else's interrupt 14 in the middle of a transfer is not taken for its end", () => {
+    let found: number[] = [];
+    let unclaimed = 0;
+    dmaRun({ devices: ["piix-ide,addr=6"], board: { ide: { disks: [{ source }] } } }, function* (rig) {
+      const ide = new IdeDriver(new PciFunction(0, 6), rig.device({ boundary: 65536 }));
+      yield* ide.begin(rig.kernel);
+      const at = rig.memory.allocate(4096);
+      const wire = rig.machine.line(14);
+      rig.machine.at(rig.machine.pc.clock.now() + 100_000, () => wire.pulse());
+      yield* ide.read(3, [{ address: at, bytes: 4096 }]);
+      found = yield* readBytes(at, 4096);
+      unclaimed = rig.kernel.irqs.irqs.find(({ name }) => name === "ide")!.descriptor.statistics.unclaimed;
+      expect(ide.interrupts).toBe(2);
+    });
+    expect(found).toEqual([...disk.subarray(3 * 512, 11 * 512)]);
+    expect(unclaimed).toBe(1);
+  });
+
   test("a request costs twelve port writes and two port reads, and one interrupt", () => {
     const marks: number[] = [];
     const options = { devices: ["piix-ide,addr=6"], board: { ide: { disks: [{ source }] } } };
