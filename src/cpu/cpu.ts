@@ -167,6 +167,12 @@ export class X86Cpu implements Processor {
     return this.units.events.wakes() ? ACTIVITY.running : activity;
   }
 
+  get deaf(): boolean {
+    const { activity } = this;
+    if (activity === ACTIVITY.halted) return (this.#s.int(L.FLAG_OTHER) & FLAG.if) === 0;
+    return activity === ACTIVITY.waitForSipi;
+  }
+
   get retired(): number {
     return this.#s.f64[(this.#s.base + L.RETIRED) >>> 3]!;
   }

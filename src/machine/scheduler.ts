@@ -17,7 +17,7 @@ import type { EventQueue } from "../sim/event-queue.ts";
 export const STOP = {
   /** The instruction or time bound of this call. */
   bound: 0,
-  /** All CPUs wait and no alarm is armed: only the host could go on. */
+  /** All CPUs wait, and either no alarm is armed or none of the last ten seconds' could wake a CPU: only the host could go on. */
   idle: 1,
   /** Somebody called {@link Scheduler.requestStop}. */
   request: 2,
@@ -39,6 +39,8 @@ export type SchedulerState = {
   count: number;
   /** Instructions retired by all CPUs. */
   retired: number;
+  /** Since when all CPUs have waited with interrupts off, −1 when they do not. */
+  deafSince: Ns;
 };
 
 export type SchedulerOptions = {
@@ -49,6 +51,8 @@ export type SchedulerOptions = {
 };
 
 const LONE_SLICE = 1_000_000;
+/** A machine whose CPUs all wait with interrupts off is given this long for an NMI to come. */
+const DEAF_LIMIT = 10_000_000_000;
 /** Slices and jumps of one call, so that a machine that only waits lets its host go on, too. */
 const PATIENCE = 200_000;
 
@@ -85,6 +89,7 @@ export class Scheduler implements Progress {
       runnable: new Uint8Array(cpus.length),
       count: 0,
       retired: 0,
+      deafSince: -1,
     };
     queue.onEarlier = () => {
       if (this.#running !== null && queue.nextDeadline() < this.#sliceEnd) this.#running.stop();
@@ -98,6 +103,7 @@ export class Scheduler implements Progress {
     state.sliceLeft = 0;
     state.carry = 0;
     state.count = 0;
+    state.deafSince = -1;
     state.runnable.fill(0);
     for (let i = 0; i < this.#cpus.length; i++) this.woken(i);
   }
@@ -121,6 +127,7 @@ export class Scheduler implements Progress {
     if (this.state.runnable[index] !== 0) return;
     this.state.runnable[index] = 1;
     this.state.count++;
+    this.state.deafSince = -1;
     this.state.carry = 0;
   }
 
@@ -170,7 +177,7 @@ export class Scheduler implements Progress {
       const next = queue.nextDeadline();
       const deadline = Math.min(next, untilNs);
       if (state.count === 0) {
-        if (next === Number.POSITIVE_INFINITY) return STOP.idle;
+        if (next === Number.POSITIVE_INFINITY || this.#deafForLong(now)) return STOP.idle;
         clock.advanceTo(deadline);
         continue;
       }
@@ -181,6 +188,14 @@ export class Scheduler implements Progress {
       if (this.#runPiece(budget, now) === ACTIVITY.shutdown) return STOP.shutdown;
     }
     return STOP.bound;
+  }
+
+  /** Timers that tick for nobody would keep a machine busy for ever. */
+  #deafForLong(now: Ns): boolean {
+    const state = this.state;
+    for (let i = 0; i < this.#cpus.length; i++) if (this.#cpus[i]!.deaf !== true) return false;
+    if (state.deafSince < 0) state.deafSince = now;
+    return now - state.deafSince >= DEAF_LIMIT;
   }
 
   /** Gives the next runnable CPU after the present one a fresh slice. */

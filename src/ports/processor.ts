@@ -12,6 +12,8 @@ export interface Processor extends CpuSignals, Part {
   readonly index: number;
   /** One of {@link ACTIVITY}; a halted processor with something to take counts as running. */
   readonly activity: Activity;
+  /** It waits, and no maskable interrupt can end that: halted with interrupts off, or waiting for a start-up IPI. Absent: not known. */
+  readonly deaf?: boolean;
   /**
    * Retires exactly `budget` (≥ 1) instructions unless it stops earlier (HLT, shutdown, {@link stop}); taking an interrupt or an exception retires none.
    * Returns how many were retired.

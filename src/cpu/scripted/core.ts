@@ -145,6 +145,12 @@ export class ScriptedCore implements Processor {
     return this.#wakes() ? ACTIVITY.running : (activity as Activity);
   }
 
+  get deaf(): boolean {
+    const { activity } = this;
+    if (activity === ACTIVITY.halted) return (this.state.flags & FLAG.if) === 0;
+    return activity === ACTIVITY.waitForSipi;
+  }
+
   #wakes(): boolean {
     const { activity, pending, nmiBlocked, flags } = this.state;
     if ((pending & PENDING.init) !== 0) return true;
