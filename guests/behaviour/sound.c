@@ -119,7 +119,8 @@ static void transfers(void) {
     dsp(0xD4);
     check("continue: it moves again", wait_until(count8() != paused));
     dsp(0xDA);
-    delay_us(9000);
+    /* Longer than a block: QEMU takes sound in pieces of 10 ms. */
+    delay_us(30000);
     interrupts = 0;
     delay_us(9000);
     check_equal("exit auto-initialise: it ends with the block", interrupts, 0);
