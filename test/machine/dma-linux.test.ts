@@ -2,12 +2,10 @@
  * Debian's amd64 kernel on 4 CPUs behind VT-d, with four engines of four kinds: virtio rings, IDE's PRD tables, the 8237A under the floppy controller, and
  * I/OAT's descriptor chains. Each moves data, and what was written is read back equal. Needs what `npm run guests` fetches, and is left out without it.
  */
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { DmaStats } from "../../src/check/dma-stats.ts";
-import type { DiskSource } from "../../src/devices/disk-image.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { Exit } from "../../src/machine/exit.ts";
 import { parseIommu } from "../../src/machine/iommu-board.ts";
@@ -16,6 +14,7 @@ import { parseDevice } from "../../src/machine/pci-devices.ts";
 import { EVENT } from "../../src/ports/events.ts";
 import { initramfs } from "../../tools/guests/initramfs.ts";
 import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
+import { pattern, sha256, sourceOf } from "./pattern-disk.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const KERNEL = `${CACHE}vmlinuz-amd64`;
@@ -27,18 +26,6 @@ const LIMIT = 10e9;
 const BOOT_MS = 900_000;
 const COMPLAINTS =
   /handling fault|fault addr|nobody cared|\blost\b|lockup|WARNING|BUG:|Call Trace|panic|I\/O error|exception Emask|failed command|[sS]elf.?test.*(fail|timed)|ioatdma.*(error|fail|fatal)/i;
-
-function pattern(bytes: number, factor: number): Uint8Array {
-  const words = new Uint32Array(bytes / 4);
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, factor);
-  return new Uint8Array(words.buffer);
-}
-const sourceOf = (bytes: Uint8Array): DiskSource => ({
-  name: "pattern",
-  bytes: bytes.length,
-  read: (position, into, offset, length) => into.set(bytes.subarray(position, position + length), offset),
-});
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 const DISKS = {
   vda: pattern(MIB, 0x9e3779b1),

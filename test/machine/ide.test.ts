@@ -2,18 +2,17 @@
  * libata's ata_piix of Debian's cloud kernel on the PIIX4's IDE function: disks and a CD by Ultra DMA. Needs what `npm run guests` fetches, and is left out
  * without it.
  */
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { DmaStats } from "../../src/check/dma-stats.ts";
-import type { DiskSource } from "../../src/devices/disk-image.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { Exit } from "../../src/machine/exit.ts";
 import { Pc } from "../../src/machine/pc.ts";
 import { EVENT } from "../../src/ports/events.ts";
 import { initramfs } from "../../tools/guests/initramfs.ts";
 import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
+import { pattern, sha256, sourceOf } from "./pattern-disk.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const KERNEL = `${CACHE}vmlinuz`;
@@ -28,18 +27,6 @@ const COMPLAINTS =
   /spurious|nobody cared|\blost\b|lockup|WARNING|BUG:|Call Trace|panic|I\/O error|exception Emask|failed command|SError|limiting speed|soft reset failed|timeout/i;
 
 const MODULES = moduleFolder(CACHE);
-
-function pattern(bytes: number, factor: number): Uint8Array {
-  const words = new Uint32Array(bytes / 4);
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, factor);
-  return new Uint8Array(words.buffer);
-}
-const sourceOf = (bytes: Uint8Array): DiskSource => ({
-  name: "pattern",
-  bytes: bytes.length,
-  read: (position, into, offset, length) => into.set(bytes.subarray(position, position + length), offset),
-});
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 const FIRST = pattern(DISK, 0x9e3779b1);
 const DISC = pattern(CD, 0x85ebca6b);

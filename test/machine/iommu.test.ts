@@ -2,11 +2,9 @@
  * Debian's cloud kernel behind a VT-d unit, with its virtio block driver: interrupts and DMA remapped, and no fault. Needs what `npm run guests` fetches,
  * and is left out without it.
  */
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import type { DiskSource } from "../../src/devices/disk-image.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { Exit } from "../../src/machine/exit.ts";
 import type { Vtd } from "../../src/iommu/vtd.ts";
@@ -16,6 +14,7 @@ import { parseDevice } from "../../src/machine/pci-devices.ts";
 import { EVENT } from "../../src/ports/events.ts";
 import { initramfs } from "../../tools/guests/initramfs.ts";
 import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
+import { pattern, sha256, sourceOf } from "./pattern-disk.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const KERNEL = `${CACHE}vmlinuz`;
@@ -30,17 +29,6 @@ const BOOT_MS = 300_000;
 const COMPLAINTS =
   /handling fault|fault addr|nobody cared|\blost\b|lockup|WARNING|BUG:|Call Trace|panic|I\/O error|failed to (?:map|alloc)/i;
 
-function pattern(bytes: number): Uint8Array {
-  const words = new Uint32Array(bytes / 4);
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, 0x9e3779b1);
-  return new Uint8Array(words.buffer);
-}
-const sourceOf = (bytes: Uint8Array): DiskSource => ({
-  name: "pattern",
-  bytes: bytes.length,
-  read: (position, into, offset, length) => into.set(bytes.subarray(position, position + length), offset),
-});
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const NUMBERS = new TextEncoder().encode(Array.from({ length: 20_000 }, (_, i) => `${i + 1}\n`).join(""));
 
 const SCRIPT = `echo "vda $(sha256sum < /dev/vda)"

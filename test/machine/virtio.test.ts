@@ -1,7 +1,6 @@
 /**
  * The virtio drivers of Debian's cloud kernel on our devices. Needs what `npm run guests` fetches, and is left out without it.
  */
-import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +8,6 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HostError } from "../../src/base/assert.ts";
 import { HostDisks, parseDisk } from "../../src/cli/disks.ts";
-import type { DiskSource } from "../../src/devices/disk-image.ts";
 import { unpackKernel } from "../../src/firmware/unpack-kernel.ts";
 import type { Exit } from "../../src/machine/exit.ts";
 import { Pc } from "../../src/machine/pc.ts";
@@ -17,6 +15,7 @@ import type { PcOptions } from "../../src/machine/pc-options.ts";
 import { parseDevice } from "../../src/machine/pci-devices.ts";
 import { initramfs } from "../../tools/guests/initramfs.ts";
 import { moduleFolder, modulesFor } from "../../tools/guests/modules.ts";
+import { pattern, sha256, sourceOf } from "./pattern-disk.ts";
 
 const CACHE = fileURLToPath(new URL("../../.cache/linux/", import.meta.url));
 const KERNEL = `${CACHE}vmlinuz`;
@@ -31,18 +30,6 @@ const COMPLAINTS =
   /spurious|nobody cared|\blost\b|lockup|WARNING|BUG:|Call Trace|panic|I\/O error|virtio.*(?:fail|error|broken)/i;
 
 /** A disk image of the host: every byte follows from its place. */
-function pattern(bytes: number): Uint8Array {
-  const words = new Uint32Array(bytes / 4);
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, 0x9e3779b1);
-  return new Uint8Array(words.buffer);
-}
-const sourceOf = (bytes: Uint8Array): DiskSource => ({
-  name: "pattern",
-  bytes: bytes.length,
-  read: (position, into, offset, length) => into.set(bytes.subarray(position, position + length), offset),
-});
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-
 /** Bytes that `seq 1 20000` prints. */
 const NUMBERS = new TextEncoder().encode(Array.from({ length: 20_000 }, (_, i) => `${i + 1}\n`).join(""));
 

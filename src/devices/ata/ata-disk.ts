@@ -14,7 +14,6 @@ import {
   ATA_ERROR,
   ATA_FAMILY,
   ATA_FEATURE,
-  ATA_POWER,
   ATA_SECTOR,
   ATA_SIGNATURE,
   ATA_STATUS,
@@ -202,24 +201,15 @@ export class AtaDisk extends AtaDrive<DiskOwn> {
     const s = this.state;
     switch (command) {
       case C.standby:
-      case C.standbyImmediate:
         s.standby = true;
         this.complete();
         return;
       case C.idle:
-      case C.idleImmediate:
         s.standby = false;
         this.complete();
         return;
-      case C.checkPower:
-        s.count = s.standby ? ATA_POWER.standby : ATA_POWER.active;
-        this.complete();
-        return;
-      case C.sleep:
-        s.standby = true;
-        this.fallAsleep();
-        return;
       default:
+        if (this.powerCommand(command)) return;
         if ((command & 0xf0) === ATA_FAMILY.recalibrate) this.complete();
         else if ((command & 0xf0) === ATA_FAMILY.seek) this.#seek();
         else this.abort();

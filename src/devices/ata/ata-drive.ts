@@ -19,6 +19,7 @@ import {
   ATA_FEATURE,
   ATA_MODE,
   ATA_PASSED,
+  ATA_POWER,
   ATA_STATUS,
 } from "./ata.regs.ts";
 
@@ -341,10 +342,16 @@ export abstract class AtaDrive<O extends StateRecord = StateRecord> {
     this.fail(ATA_ERROR.abrt.mask);
   }
 
-  /** After SLEEP has ended. */
-  protected fallAsleep(): void {
+  /** The power management that disks and packet devices share (T13/1410D). False: `command` is none of it. */
+  protected powerCommand(command: number): boolean {
+    const s = this.state;
+    if (command === ATA_COMMAND.checkPower) s.count = s.standby ? ATA_POWER.standby : ATA_POWER.active;
+    else if (command === ATA_COMMAND.idleImmediate) s.standby = false;
+    else if (command === ATA_COMMAND.standbyImmediate || command === ATA_COMMAND.sleep) s.standby = true;
+    else return false;
     this.complete();
-    this.state.phase = PHASE.asleep;
+    if (command === ATA_COMMAND.sleep) s.phase = PHASE.asleep;
+    return true;
   }
 
   /** Data to the host by PIO, from `position` on, in blocks; the first one now. */

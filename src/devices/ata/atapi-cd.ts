@@ -8,15 +8,7 @@
  * Not modelled: audio, READ CD, raw sectors, speeds, overlapped packets, MODE SELECT.
  */
 import type { CauseId, Ns } from "../../base/units.ts";
-import {
-  ATA_COMMAND as C,
-  ATA_ERROR,
-  ATA_POWER,
-  ATA_SECTOR,
-  ATA_SIGNATURE,
-  ATAPI_FEATURES,
-  ATAPI_REASON,
-} from "./ata.regs.ts";
+import { ATA_COMMAND as C, ATA_ERROR, ATA_SECTOR, ATA_SIGNATURE, ATAPI_FEATURES, ATAPI_REASON } from "./ata.regs.ts";
 import { AtaDrive, type AtaDriveOptions, type DriveState, freshDrive, STEP } from "./ata-drive.ts";
 import { identifyData } from "./ata-identify.ts";
 import { CD_SECTOR, MEDIA_EVENT, PACKET, PACKET_BYTES, SENSE, SENSE_KEY, START_STOP } from "./atapi.regs.ts";
@@ -121,23 +113,8 @@ export class AtapiCd extends AtaDrive<CdOwn> {
         if (this.wantsTransferMode) this.setTransferMode(LAST_ULTRA);
         else this.abort();
         return;
-      case C.idleImmediate:
-        s.standby = false;
-        this.complete();
-        return;
-      case C.standbyImmediate:
-        s.standby = true;
-        this.complete();
-        return;
-      case C.checkPower:
-        s.count = s.standby ? ATA_POWER.standby : ATA_POWER.active;
-        this.complete();
-        return;
-      case C.sleep:
-        s.standby = true;
-        this.fallAsleep();
-        return;
       default:
+        if (this.powerCommand(command)) return;
         // IDENTIFY DEVICE and READ SECTORS show the signature (8.16.5.2, 8.34.4).
         if (command === C.identify || command === C.readSectors) this.showSignature();
         this.abort();
